@@ -39,6 +39,8 @@ MOST_CAMERAS = 1 << 14
 LOST_AT_MOST = 0.01
 #: The limit that comes before the engine's largest rate when batches take longer than frames are young.
 SUPERSEDED = "engine (SMs): frames are superseded while large batches run"
+#: What all GPUs of a host share.
+HOST_CPU = "host CPU"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +95,8 @@ class Estimate:
     most_cameras: int  # within every resource, all wanted frames inspected, mean latency within the scenario's
     first_limit: str
     planned_cameras: int  # the same with PLANNED_SHARE of every resource
+    cameras_of_gpu: int  # as `most_cameras`, of a host with cores enough: more GPUs give it no more of them
+    planned_of_gpu: int  # the same with PLANNED_SHARE of every resource
 
     @property
     def fits(self) -> bool:
@@ -102,12 +106,17 @@ class Estimate:
     @property
     def gpus_needed(self) -> int | None:
         """How many such GPUs, each with a process of its own, the cameras need; None where not even one fits."""
-        return ceil(self.scenario.cameras / self.most_cameras) if self.most_cameras else None
+        return ceil(self.scenario.cameras / self.cameras_of_gpu) if self.cameras_of_gpu else None
 
     @property
     def gpus_planned(self) -> int | None:
         """The same with PLANNED_SHARE of every resource."""
-        return ceil(self.scenario.cameras / self.planned_cameras) if self.planned_cameras else None
+        return ceil(self.scenario.cameras / self.planned_of_gpu) if self.planned_of_gpu else None
+
+    @property
+    def host_cores_needed(self) -> float:
+        """How many cores of the host all cameras need, however many GPUs share them."""
+        return _cpu(self.scenario, self.scenario.cameras)
 
 
 def estimate(scenario: Scenario) -> Estimate:
@@ -120,11 +129,21 @@ def estimate(scenario: Scenario) -> Estimate:
         Resource(name, demand(scenario, scenario.cameras), available, unit, _most(scenario, demand, available))
         for name, demand, available, unit in _demands(scenario)
     )
-    most, first = _most_within(scenario, 1.0)
-    planned, _ = _most_within(scenario, PLANNED_SHARE.value)
+    of_gpu, limit_of_gpu = _most_of_gpu(scenario, 1.0)
+    planned_of_gpu, _ = _most_of_gpu(scenario, PLANNED_SHARE.value)
+    of_host, planned_of_host = (_most_of_host(scenario, share) for share in (1.0, PLANNED_SHARE.value))
     decoders = resources[0]
     means = solve(pipeline(scenario)) if scenario.cameras <= decoders.most_cameras else None
-    return Estimate(scenario, resources, means, most, first, planned)
+    return Estimate(
+        scenario,
+        resources,
+        means,
+        most_cameras=min(of_gpu, of_host),
+        first_limit=HOST_CPU if of_host < of_gpu else limit_of_gpu,
+        planned_cameras=min(planned_of_gpu, planned_of_host),
+        cameras_of_gpu=of_gpu,
+        planned_of_gpu=planned_of_gpu,
+    )
 
 
 def pipeline(scenario: Scenario, cameras: int | None = None) -> ServingPipeline:
@@ -159,17 +178,23 @@ def packets_per_frame(scenario: Scenario) -> float:
 
 
 Demand = Callable[[Scenario, int], float]
+#: Its name, its demand by cameras, what there is of it, and the unit.
+DemandedResource = tuple[str, Demand, float, str]
 
 
-def _demands(scenario: Scenario) -> list[tuple[str, Demand, float, str]]:
-    """Return each resource's name, its demand by cameras, what there is of it, and the unit."""
+def _demands(scenario: Scenario) -> list[DemandedResource]:
+    """Return every resource: of one GPU and its process, and the host's."""
+    return [*_demands_of_gpu(scenario), (HOST_CPU, _cpu, float(scenario.host_cores), "cores")]
+
+
+def _demands_of_gpu(scenario: Scenario) -> list[DemandedResource]:
+    """Return what comes once more with each GPU and its process."""
     gpu = scenario.gpu
     return [
         ("decoders (NVDEC)", _decoders, 1.0, "of the fullest"),
         ("engine (SMs)", _engine, 1.0, "of its largest rate"),
         ("memory bandwidth", _traffic, gpu.bandwidth / 1e9, "GB/s"),
         ("device memory", _memory, gpu.memory / 1e9, "GB"),
-        ("host CPU", _cpu, float(scenario.host_cores), "cores"),
         ("Python, one process", _python, 1.0, "of the interpreter"),
     ]
 
@@ -223,9 +248,15 @@ def _most(scenario: Scenario, demand: Demand, available: float) -> int:
     return _largest(lambda cameras: demand(scenario, cameras) < available, MOST_CAMERAS)
 
 
-def _most_within(scenario: Scenario, share: float) -> tuple[int, str]:
-    """Return the most cameras that fit into `share` of each resource and are served in time, and what limits them."""
-    bounds = [(_most(scenario, demand, available * share), name) for name, demand, available, _ in _demands(scenario)]
+def _most_of_host(scenario: Scenario, share: float) -> int:
+    """Return the most cameras for which `share` of the host's cores is enough."""
+    return _most(scenario, _cpu, scenario.host_cores * share)
+
+
+def _most_of_gpu(scenario: Scenario, share: float) -> tuple[int, str]:
+    """Return the most cameras that fit into `share` of a GPU and its process, served in time, and what limits them."""
+    demands = _demands_of_gpu(scenario)
+    bounds = [(_most(scenario, demand, available * share), name) for name, demand, available, _ in demands]
     most, first = min(bounds, key=lambda bound: bound[0])
     served = _largest(lambda cameras: _is_served(scenario, cameras), most)
     if served == most:

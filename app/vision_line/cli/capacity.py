@@ -87,6 +87,8 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
         "planned_cameras": answer.planned_cameras,
         "gpus_needed": answer.gpus_needed,
         "gpus_planned": answer.gpus_planned,
+        "host_cores": asked.host_cores,
+        "host_cores_needed": round(answer.host_cores_needed, 3),
     }
 
 
@@ -156,7 +158,9 @@ def _conclusion(answer: Estimate) -> Text:
     text = Text(f"At most {answer.most_cameras} such cameras, first limit: {answer.first_limit}. ", style="bold")
     text.append(f"With {PLANNED_SHARE.value:.0%} of every resource: {answer.planned_cameras}.", style="bold")
     if not answer.fits:
-        needed = f"{answer.gpus_needed} such GPUs, a process each; {answer.gpus_planned or 'more'} with that reserve"
+        gpus = "1 such GPU" if answer.gpus_needed == 1 else f"{answer.gpus_needed} such GPUs, a process each"
+        cores = f"{answer.host_cores_needed:.1f} of {asked.host_cores} cores of the host"
+        needed = f"{gpus}; {answer.gpus_planned or 'more'} with that reserve; and {cores}"
         text.append(f"\n{asked.cameras} cameras need {needed}.", style="bold red")
     text.append(f"\n{NOTE}", style="dim")
     return text

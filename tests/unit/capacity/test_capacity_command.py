@@ -63,9 +63,22 @@ def test_too_many_cameras_learn_what_they_need() -> None:
     result = RUNNER.invoke(cli, ["capacity", "--gpu", "L4", "--cameras", "1000", "--inspect-fps", "5"])
 
     assert result.exit_code == 0
-    assert "1000 cameras need 7 such GPUs, a process each; 9 with that reserve" in result.output
+    assert "1000 cameras need 7 such GPUs, a process each; 9 with that reserve; and 20" in result.output
     assert "Engine times are estimated" in result.output
     assert "grows without end" in result.output
+
+
+def test_too_few_cores_are_no_lack_of_gpus() -> None:
+    """GPUs bring no cores with them: a third one would wait for the same two cores."""
+    asked = ["capacity", "--gpu", "A100", "--cameras", "300", "--inspect-fps", "5", "--host-cores", "2"]
+    said = RUNNER.invoke(cli, asked).output
+    assert "first limit: host CPU" in said
+    assert "300 cameras need 2 such GPUs, a process each; 3 with that reserve; and 6.0 of 2 cores of the host" in said
+
+    answer = json.loads(RUNNER.invoke(cli, [*asked, "--json"]).stdout)
+    assert not answer["fits"]
+    assert (answer["most_cameras"], answer["gpus_needed"], answer["host_cores"]) == (100, 2, 2)
+    assert answer["host_cores_needed"] == pytest.approx(6.0, abs=0.05)
 
 
 @pytest.mark.parametrize(
