@@ -21,9 +21,9 @@ from pydantic import ValidationError
 from vision_line.cli.command_user import command_user
 from vision_line.cli.node import fleet_store
 from vision_line.config.load import PLACEHOLDER
-from vision_line.config.plant_load import LoadedPlant, checked_plant, load_plant
+from vision_line.config.plant_load import LoadedPlant, checked_plant
 from vision_line.config.table_values import NODE_NAME
-from vision_line.config.toml import TomlFile
+from vision_line.config.toml import TomlFile, read_toml
 from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.fleet.coordination import CONFIG, DRAIN, DRAIN_PREFIX, NO_DRAIN, Coordination, StoreEntry
 from vision_line.fleet.fleet_view import FleetView, watched_fleet
@@ -55,7 +55,8 @@ def apply(
     Raises:
         VisionLineError: it is not valid, or the store does not take it.
     """
-    plant, key = load_plant(path), load_signing_key(key_file)
+    file = read_toml(path)  # once: what is signed is what was checked and shown
+    plant, key = checked_plant(file, os.environ), load_signing_key(key_file)
     view = _with_store(servers, seed, watched_fleet)
     before = _applied(view.config)
     # A store that was restored may have an older plant than boxes: they take only what has a higher number than theirs.
@@ -70,7 +71,7 @@ def apply(
     if dry_run:
         return
     serial, fleet = (1, new_fleet()) if before is None else (max(before.serial, in_force) + 1, before.fleet)
-    new = signed_plant(key, serial, fleet, command_user(), time.time(), path.read_text(encoding="utf-8"))
+    new = signed_plant(key, serial, fleet, command_user(), time.time(), file.text)
     expected = 0 if view.config is None else view.config.revision
     revision = _with_store(servers, seed, lambda store: store.swap(CONFIG, new.to_bytes(), expected))
     if revision is None:

@@ -6,18 +6,16 @@ A secret that is not on this box is no error: the box cannot inspect that camera
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from ipaddress import ip_address, ip_network
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
 from vision_line.config.load import PLACEHOLDER, LoadedConfig, checked_config, fill_placeholders
 from vision_line.config.plant_settings import FleetSettings, PlantCamera
-from vision_line.config.toml import Problem, TomlFile, TomlTable, problems_of, read_toml
+from vision_line.config.toml import Problem, TomlFile, TomlTable, problems_of
 
 #: Stands for the URL of a camera whose secret is not here.
 _UNKNOWN_URL = "rtsp://unset/"
@@ -43,15 +41,6 @@ class LoadedPlant:
         return replace(self.loaded, config=self.loaded.config.model_copy(update={"stream": streams}))
 
 
-def load_plant(path: Path, environment: Mapping[str, str] | None = None) -> LoadedPlant:
-    """Read and check the file `path`; `environment` as of `load_config`.
-
-    Raises:
-        ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
-    """
-    return checked_plant(read_toml(path), os.environ if environment is None else environment)
-
-
 def is_plant(data: TomlTable) -> bool:
     """Return whether a file has what only a `plant.toml` has."""
     streams = data.get("stream")
@@ -60,10 +49,10 @@ def is_plant(data: TomlTable) -> bool:
 
 
 def checked_plant(file: TomlFile, environment: Mapping[str, str]) -> LoadedPlant:
-    """Check what `file` says, which need not be on the disk; as `load_plant` otherwise.
+    """Check what `file` says, which need not be on the disk; `environment` as of `load_config`.
 
     Raises:
-        ConfigError: as `load_plant`.
+        ConfigError: all problems, each as `file:line: key: what was found, what was expected`.
     """
     own = set(PlantCamera.model_fields)
     data: TomlTable = {key: value for key, value in file.data.items() if key != "fleet"}

@@ -17,9 +17,9 @@ from vision_line.cli import fleet as fleet_commands
 from vision_line.cli.fleet import _drained, apply, drain, show_status, show_why
 from vision_line.cli.node import first_plant
 from vision_line.errors import ConfigError, ExitCode, RunError
-from vision_line.fleet.coordination import CONFIG, NODE_PREFIX, PLAN
+from vision_line.fleet.coordination import CONFIG, NODE_PREFIX, PLAN, Coordination
 from vision_line.fleet.fleet_plan import Assignment, FleetPlan
-from vision_line.fleet.fleet_view import WATCHED_S
+from vision_line.fleet.fleet_view import WATCHED_S, FleetView, watched_fleet
 from vision_line.fleet.nats_coordination import NatsCoordination
 from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.signed_plant import SignedPlant, checked_signature
@@ -123,6 +123,23 @@ async def test_another_key_is_refused_before_boxes_refuse_its_plant(
     assert "box1: 1 of 0 cameras inspected, REFUSES THE PLANT IN THE STORE, goes on with plant 1: plant 2" in said
     assert "+ cam1\n" in said
     assert checked_signature((await operator.in_store()).to_bytes(), load_public_key(operator.key.with_suffix(".pub")))
+
+
+async def test_what_was_shown_is_signed_though_the_file_changes_meanwhile(
+    operator: Operator, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fleet is watched for seconds before, in which an editor may write half a file."""
+    written_plant(operator.folder, "cam1")
+    shown = (operator.folder / "plant.toml").read_text()
+
+    async def watched(store: Coordination) -> FleetView:
+        (operator.folder / "plant.toml").write_text("neither checked nor shown")
+        return await watched_fleet(store)
+
+    monkeypatch.setattr(fleet_commands, "watched_fleet", watched)
+    await operator.apply()
+    assert (await operator.in_store()).text == shown
+    assert "+ cam1\n" in capsys.readouterr().out
 
 
 async def test_a_box_starts_with_the_good_plant_that_it_kept(operator: Operator) -> None:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.config.plant_load import LoadedPlant, load_plant
+from vision_line.config.plant_load import LoadedPlant, checked_plant
+from vision_line.config.toml import read_toml
 from vision_line.errors import ConfigError
 
 CAMERA = '[[stream]]\nname = "cap"\nurl = "rtsp://{USER}:{WORD}@10.0.0.21/one"\n'
@@ -17,7 +18,7 @@ def loaded(folder: Path, text: str, environment: dict[str, str] | None = None) -
     """Read a plant of this text, line 1 of which is the version."""
     path = folder / "plant.toml"
     path.write_text(f"config_version = 1\n{text}", encoding="utf-8")
-    return load_plant(path, {"USER": "u", "WORD": "p"} if environment is None else environment)
+    return checked_plant(read_toml(path), {"USER": "u", "WORD": "p"} if environment is None else environment)
 
 
 def test_keys_of_plants_beside_those_of_streams(tmp_path: Path) -> None:
