@@ -103,15 +103,15 @@ class RecordingWatch:
         recorded_s = time.monotonic()
         try:
             while True:
-                self._look(get_snapshot)
+                self._check(get_snapshot)
                 recorded_s = recorded_s if self.problem else time.monotonic()
                 if time.monotonic() - recorded_s >= UNRECORDED_S:
                     raise UnrecordableError(self.problem)
                 await asyncio.sleep(_GLANCE_S)
         finally:
-            self._look(get_snapshot)
+            self._check(get_snapshot)
 
-    def _look(self, get_snapshot: Callable[[], Snapshot]) -> None:
+    def _check(self, get_snapshot: Callable[[], Snapshot]) -> None:
         log = get_snapshot().log
         words = f"{self.folder}: nothing can be recorded: {log.reason}; TMPDIR names another folder"
         self.problem = "" if log.writable else words
