@@ -21,7 +21,7 @@ from vision_line.config.models import Frozen
 from vision_line.devices.model.model import open_model
 from vision_line.devices.selection import choose_device, open_device
 from vision_line.errors import ConfigError, DeviceError, RunError
-from vision_line.reinspection.model_facts import ModelFacts
+from vision_line.reinspection.model_fingerprint import ModelFingerprint
 from vision_line.reinspection.shard import Shard, ShardResult
 from vision_line.reinspection.shard_process import in_process
 from vision_line.reinspection.shard_runs import Workers
@@ -51,7 +51,7 @@ class ReinspectionAnswer(Frozen):
     """What a node sees and has."""
 
     files: str
-    facts: ModelFacts
+    fingerprint: ModelFingerprint
     computation: str
 
 
@@ -99,7 +99,7 @@ def _question(shards: Sequence[Shard], *, needs_gpu: bool) -> NodeQuestion:
         answer = ReinspectionAnswer.model_validate_json(text)
         if answer.files != files:
             return f"sees other recordings in {first.directory} than this machine: expected one folder for all"
-        if differences := first.facts.differences(answer.facts):
+        if differences := first.fingerprint.differences(answer.fingerprint):
             return f"has another model at {first.model}: {differences}"
         if not expected:  # nobody can say how it would be computed here: as on the first node, then
             expected.append(answer.computation)
@@ -121,7 +121,7 @@ def see_work(text: str) -> str:
     files = seen_files(asked.directory, asked.paths)
     model = open_model(asked.model)
     answer = ReinspectionAnswer(
-        files=files, facts=ModelFacts.of(model), computation=computation_of(asked.model, asked.device)
+        files=files, fingerprint=ModelFingerprint.of(model), computation=computation_of(asked.model, asked.device)
     )
     return answer.model_dump_json()
 

@@ -21,7 +21,7 @@ from vision_line.records.file_tables import AUDITS, CLIPS, EVIDENCE, NEAR_MISSES
 from vision_line.records.schema import open_reader
 from vision_line.reinspection.file_line import RECORDS, FileCamera, LineModel, UnrecordableError, inspect_files
 from vision_line.reinspection.footage import FootageKind, FoundDefect, Recording, Reinspected, TimedBox
-from vision_line.reinspection.model_facts import ModelFacts
+from vision_line.reinspection.model_fingerprint import ModelFingerprint
 
 _FOLDERS = {
     FootageKind.CLIP: CLIPS.folder,
@@ -49,7 +49,7 @@ class Shard(Frozen):
 
     directory: Path
     model: Path | None
-    facts: ModelFacts
+    fingerprint: ModelFingerprint
     version: str
     device: str
     allow_failed_gates: bool
@@ -77,7 +77,7 @@ def inspect_shard(shard: Shard) -> ShardResult:
     """
     if shard.version != __version__:
         raise RunError(f"expected vision-line {shard.version}, as when this began, found {__version__}")
-    if differences := shard.facts.differences(ModelFacts.of(open_model(shard.model))):
+    if differences := shard.fingerprint.differences(ModelFingerprint.of(open_model(shard.model))):
         raise ModelError(f"{shard.model}: is not the model with which this began: {differences}")
     problems = {one.id: problem for one in shard.footage if (problem := _problem(shard, one))}
     usable = [one for one in shard.footage if one.id not in problems]
@@ -89,7 +89,7 @@ def inspect_shard(shard: Shard) -> ShardResult:
 def _problem(shard: Shard, one: Recording) -> str:
     """Return why there is nothing to inspect, "" where there is."""
     wanted = one.settings.get("classes")
-    if isinstance(wanted, list) and wanted and frozenset(shard.facts.classes).isdisjoint(map(str, wanted)):
+    if isinstance(wanted, list) and wanted and frozenset(shard.fingerprint.classes).isdisjoint(map(str, wanted)):
         return f"the model has none of the camera's classes: {', '.join(map(str, wanted))}"
     try:
         check_stored(shard.directory, one.path, one.sha256, _FOLDERS[one.kind])
@@ -135,7 +135,10 @@ def _cameras(shard: Shard, footage: Sequence[Recording], folder: Path) -> Iterat
     images: dict[tuple[str, str], list[Recording]] = {}
     for number, one in enumerate(footage):
         if one.kind is FootageKind.CLIP:
-            yield [one], FileCamera(f"clip-{number}", shard.directory / one.path, _settings(one, shard.facts.classes))
+            yield (
+                [one],
+                FileCamera(f"clip-{number}", shard.directory / one.path, _settings(one, shard.fingerprint.classes)),
+            )
         else:
             images.setdefault((one.camera, str(sorted(one.settings.items()))), []).append(one)
     for number, own in enumerate(images.values()):
@@ -143,7 +146,7 @@ def _cameras(shard: Shard, footage: Sequence[Recording], folder: Path) -> Iterat
         place.mkdir(parents=True)
         for index, one in enumerate(own):
             (place / f"{index:06d}.jpg").symlink_to((shard.directory / one.path).absolute())
-        yield own, FileCamera(f"images-{number}", place, _settings(own[0], shard.facts.classes) | _OF_IMAGES)
+        yield own, FileCamera(f"images-{number}", place, _settings(own[0], shard.fingerprint.classes) | _OF_IMAGES)
 
 
 def _settings(one: Recording, classes: Sequence[str]) -> dict[str, object]:

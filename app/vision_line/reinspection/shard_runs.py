@@ -18,7 +18,7 @@ from vision_line.errors import RunError
 from vision_line.output_files import write_output
 from vision_line.ports import ProgressCallback
 from vision_line.reinspection.footage import Recording, Reinspected
-from vision_line.reinspection.model_facts import ModelFacts
+from vision_line.reinspection.model_fingerprint import ModelFingerprint
 from vision_line.reinspection.shard import Shard, ShardResult
 from vision_line.reinspection.shard_process import in_process
 
@@ -88,7 +88,7 @@ def _shards(directory: Path, footage: Sequence[Recording], by: InspectingModel) 
         yield Shard(
             directory=directory.absolute(),
             model=None if by.path is None else by.path.absolute(),
-            facts=ModelFacts.of(by.model),
+            fingerprint=ModelFingerprint.of(by.model),
             version=__version__,
             device=by.device,
             allow_failed_gates=by.allow_failed_gates,

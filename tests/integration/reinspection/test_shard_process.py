@@ -14,7 +14,7 @@ from vision_line import __version__
 from vision_line.devices.model.model import open_model
 from vision_line.errors import RunError
 from vision_line.reinspection.footage import FootageKind, Recording
-from vision_line.reinspection.model_facts import ModelFacts
+from vision_line.reinspection.model_fingerprint import ModelFingerprint
 from vision_line.reinspection.shard import Shard
 from vision_line.reinspection.shard_process import in_process
 
@@ -44,7 +44,7 @@ def shard(tmp_path: Path) -> Shard:
     return Shard(
         directory=tmp_path,
         model=model,
-        facts=ModelFacts.of(open_model(model)),
+        fingerprint=ModelFingerprint.of(open_model(model)),
         version=__version__,
         device="cpu",
         allow_failed_gates=False,

@@ -11,8 +11,8 @@ from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 
 
-class ModelFacts(Frozen):
-    """Two models with the same facts find the same. `variants` and `proof` are hashes: they decide what computes."""
+class ModelFingerprint(Frozen):
+    """Two models with the same one find the same. `variants` and `proof` are hashes: they decide what computes."""
 
     sha256: str
     classes: tuple[str, ...]
@@ -29,7 +29,7 @@ class ModelFacts(Frozen):
 
     @classmethod
     def of(cls, model: Model) -> Self:
-        """Return those of a model."""
+        """Return that of a model."""
         proof = None if model.bundle is None else model.bundle.proof
         return cls(
             sha256=model.sha256,
@@ -46,7 +46,7 @@ class ModelFacts(Frozen):
             proof="" if proof is None else proof.sha256,
         )
 
-    def differences(self, found: ModelFacts) -> str:
+    def differences(self, found: ModelFingerprint) -> str:
         """Return in words what `found` has otherwise than expected here, "" where nothing is. Pure."""
         return "; ".join(
             f"{name}: expected {expected}, found {own}"
