@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -36,13 +37,14 @@ def write_capacity(device: str, model: Path | None, kind: CameraKind, seconds: f
         raise ConfigError(
             f"--inspect-fps: expected at most {kind.fps:g}, the frames of a camera, found {kind.inspect_fps:g}"
         )
+    load = os.getloadavg()[0]  # before anything of this program is busy
     check_outputs({"--write": file}, {})
     check_apart([(f"--write {file}", file)], kept_model(model))
     settings = replace(QUICK, seconds=seconds, size_wh=kind.size_wh, kind=KINDS[kind.codec])
     opened_model = open_model(model)
     with Console(stderr=True).status("bench") as status, device_under_test(device, opened_model, settings) as dut:
         dut.open()
-        found = measure_capacity(dut, kind, lambda what: status.update(f"bench: {what}"))
+        found = measure_capacity(dut, kind, load, lambda what: status.update(f"bench: {what}"))
     for line in words_of(found):
         say(line, sys.stderr if takes_standard_output(file) else sys.stdout)
     if file is not None:
@@ -56,10 +58,11 @@ def words_of(found: BoxCapacity) -> list[str]:
         return []
     width, height = on.size_wh
     decoded = ", ".join(f"{rate:.0f} {codec}" for codec, rate in on.decoded_mpixels_per_s.items())
+    at_least = "at least " if on.more_not_tried else ""
     is_busy = on.load > BUSY_SHARE * on.cores
     return [
         f"{on.device} with {on.cores} cores of {on.processor or 'an unknown processor'}, model {on.model_sha256[:12]}",
-        f"{on.cameras} cameras of {width}x{height} at {on.fps:g} fps in {on.codec}, each inspected"
+        f"{at_least}{on.cameras} cameras of {width}x{height} at {on.fps:g} fps in {on.codec}, each inspected"
         f" {on.inspect_fps:g} times a second: 99 of 100 within {on.latency_p99_ms:.0f} ms (limit {on.limit_ms:g})",
         f"so {found.inspections_per_s:g} inspections and {found.mpixels_per_s:g} million pixels a second, both at once",
         f"alone: {on.inspections_alone_per_s:.0f} inspections; decoding {decoded} million pixels a second",

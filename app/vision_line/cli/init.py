@@ -20,7 +20,7 @@ from vision_line.cli.init_cameras import InitOptions, Inquiry, sort_arguments
 from vision_line.commissioning.advice import Advice, advise, described
 from vision_line.commissioning.camera_names import camera_names
 from vision_line.commissioning.camera_url import SecretBook, login_of, with_login, without_secrets
-from vision_line.commissioning.secret_files import FOLDER, holds_other, write_secrets
+from vision_line.commissioning.secret_files import FOLDER, holds_other, named_elsewhere, write_secrets
 from vision_line.commissioning.streams_file import StreamEntry, streams_text
 from vision_line.config.load import PLACEHOLDER, checked_config
 from vision_line.config.models import Stream
@@ -175,7 +175,10 @@ class _Draft:
         return streams_text(self.file.name, entries, names, _quoted(self.secrets))
 
     def _holds_other(self, name: str, value: str) -> bool:
-        return not self.options.force and holds_other(self.secrets, name, value)
+        """Whether a secret of this name is there that is to stay: --force is for the file that is replaced alone."""
+        if not holds_other(self.secrets, name, value):
+            return False
+        return not self.options.force or named_elsewhere(self.file.absolute(), name)
 
     def _is_lost(self, index: int) -> bool:
         return index in self.examined and self.examined[index].found.code is not None

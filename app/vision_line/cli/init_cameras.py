@@ -9,6 +9,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import typer
 
@@ -66,15 +67,30 @@ def _sort(word: str, given: Given) -> None:
     if _CAMERA.match(word):
         given.urls.append(word)
     elif word.startswith("http://") and "@" not in word:
-        given.services.append(word)
+        given.services.append(_checked_service(word, word))
     elif _HOST.fullmatch(word):
-        given.services.append(f"http://{word}/onvif/device_service")
+        given.services.append(_checked_service(f"http://{word}/onvif/device_service", word))
     else:
         # Text that is no URL is not shown where it may hold a password.
         found = mask_credentials(word) if "@" not in word else "something with an @"
         raise ConfigError(
             f"expected FILE.toml, an rtsp://, rtsps:// or file: URL, or an ONVIF camera's address, found {found!r}"
         )
+
+
+def _checked_service(url: str, word: str) -> str:
+    """Return `url`, which `word` stands for.
+
+    Raises:
+        ConfigError: no device can be asked there.
+    """
+    try:
+        parts = urlsplit(url)
+        if parts.hostname and parts.port != 0:
+            return url
+    except ValueError:  # what stands in brackets is no address, or the port is none
+        pass
+    raise ConfigError(f"expected host[:port] of an ONVIF camera, with a port of 1 to 65535, found {word!r}")
 
 
 def _listed(path: Path | None) -> list[str]:

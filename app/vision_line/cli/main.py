@@ -33,6 +33,7 @@ from vision_line.cli.shared_options import (
     AsJson,
     Cameras,
     Record,
+    RecordOfLine,
     Since,
     Until,
 )
@@ -372,9 +373,12 @@ def simulate(
 
 @cli.command()
 def doctor(
-    record: Record = RECORDS,
+    record: RecordOfLine = None,
     streams: Annotated[
-        Path | None, typer.Option("--streams", metavar="FILE", help="Prove each model of this streams.toml.")
+        Path | None,
+        typer.Option(
+            "--streams", metavar="FILE", help="Prove each model of this streams.toml, and check its folder of records."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:

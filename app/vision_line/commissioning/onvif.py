@@ -128,7 +128,10 @@ class OnvifDevice:
     def _media_path(self) -> str:
         body = f'<d:GetCapabilities xmlns:d="{_DEVICE}"><d:Category>Media</d:Category></d:GetCapabilities>'
         address = descendant(self._ask(self._path, body), "Media", "XAddr")
-        path = urlsplit(address).path if address else ""
+        try:
+            path = urlsplit(address).path
+        except ValueError:  # as a device may write it: brackets without an address in them
+            path = ""
         if not path.startswith("/"):
             raise SourceError(self.host, SourceErrorCode.NO_VIDEO, "the device has no media service")
         return path

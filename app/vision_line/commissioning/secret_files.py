@@ -26,6 +26,20 @@ def holds_other(folder: Path, name: str, value: str) -> bool:
             return False
 
 
+def named_elsewhere(file: Path, name: str) -> bool:
+    """Return whether another TOML file beside `file`, which has the same folder of secrets, needs this one.
+
+    Raises:
+        RunError: one cannot be read.
+    """
+    wanted = f"{{{name}}}".encode()
+    for path in file.parent.glob("*.toml"):
+        with said_of(path):
+            if path.name != file.name and path.is_file() and wanted in path.read_bytes():
+                return True
+    return False
+
+
 def write_secrets(folder: Path, secrets: Mapping[str, str]) -> None:
     """Write a file of mode 0600 for each secret into `folder`, made with mode 0700, which version control ignores.
 

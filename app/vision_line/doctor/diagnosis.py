@@ -22,7 +22,7 @@ from vision_line.doctor.nvidia import find_gpu
 SHIPPED: tuple[tuple[str, Path | None], ...] = (("", None),)
 
 
-def diagnose(records: Path = Path("records"), models: Sequence[tuple[str, Path | None]] = SHIPPED) -> list[Finding]:
+def diagnose(records: Path, models: Sequence[tuple[str, Path | None]] = SHIPPED) -> list[Finding]:
     """Check everything that inspection depends on; what is missing becomes a finding, never an error.
 
     `records` is the directory for records; it is not created. Each of `models` is proven, and named by who names it.

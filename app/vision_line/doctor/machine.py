@@ -11,14 +11,17 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
-from vision_line.cores import cgroup_cores, usable_cores
+from vision_line.cores import CGROUP, cgroup_cores, usable_cores
 from vision_line.devices.proof.processor import INSTRUCTION_SETS, parse_cpuinfo
 from vision_line.doctor.finding import Finding, Level
 
 _FSYNC_SLOW_MS = 50.0
 _FREE_LOW_MB = 2000
 _FILES_NEEDED = 1024
+#: What version 1 of control groups has for "no limit" is the largest number of bytes in whole pages.
+_UNLIMITED = 1 << 62
 
 
 def find_python() -> Iterator[Finding]:
@@ -32,7 +35,7 @@ def find_python() -> Iterator[Finding]:
 
 def find_processor() -> Iterator[Finding]:
     """Check the processor's name, features and cores."""
-    name, flags = parse_cpuinfo(_text("/proc/cpuinfo"))
+    name, flags = parse_cpuinfo(_text(Path("/proc/cpuinfo")))
     yield Finding("cpu", Level.OK, f"{name or platform.processor() or 'unknown'}, {platform.machine()}")
     yield check_features(flags, platform.machine())
     limit, usable, present = cgroup_cores(), usable_cores(), os.cpu_count() or 1
@@ -63,18 +66,52 @@ def check_features(flags: frozenset[str], machine: str) -> Finding:
     )
 
 
-def find_memory() -> Iterator[Finding]:
-    """Look at the machine's memory."""
-    fields = dict(line.split(":", 1) for line in _text("/proc/meminfo").splitlines() if ":" in line)
+def find_memory(machine: Path = Path("/proc/meminfo"), group: Path = CGROUP) -> Iterator[Finding]:
+    """Check the memory that this process can have: what is left of the machine's, or of its control group's."""
+    fields = dict(line.split(":", 1) for line in _text(machine).splitlines() if ":" in line)
     if "MemAvailable" not in fields:
         yield Finding("memory", Level.WARN, "unknown: no /proc/meminfo")
         return
     available_mb = int(fields["MemAvailable"].split()[0]) // 1024
     what = f"{available_mb} MB available of {int(fields['MemTotal'].split()[0]) // 1024} MB"
+    remedy = "end other programs, or add memory"
+    limit = group_memory(group)
+    if limit is not None and limit.left // 2**20 < available_mb:
+        available_mb = max(0, limit.left // 2**20)
+        what = f"{available_mb} MB available of the control group's {limit.limit // 2**20} MB"
+        remedy = "give the container or the service more memory"
     if available_mb < 1000:
-        yield Finding("memory", Level.WARN, what, "16 cameras take about 700 MB", "end other programs, or add memory")
+        yield Finding("memory", Level.WARN, what, "16 cameras take about 700 MB", remedy)
     else:
         yield Finding("memory", Level.OK, what)
+
+
+class GroupMemory(NamedTuple):
+    """What a control group may have and what is left of it, bytes."""
+
+    limit: int
+    left: int
+
+
+def group_memory(group: Path) -> GroupMemory | None:
+    """Return the memory of the control group at `group`, of version 2 or 1; None without a limit or control groups.
+
+    Pages of files that nobody has used lately count as left: the kernel takes them back before it ends a process.
+    """
+    old = group / "memory"
+    for limit_file, used_file, stat, idle in (
+        (group / "memory.max", group / "memory.current", group / "memory.stat", "inactive_file"),
+        (old / "memory.limit_in_bytes", old / "memory.usage_in_bytes", old / "memory.stat", "total_inactive_file"),
+    ):
+        limit, used = _text(limit_file).strip(), _text(used_file).strip()
+        if limit.isdecimal() and used.isdecimal() and int(limit) < _UNLIMITED:
+            idle_bytes = [
+                int(value)
+                for name, _, value in (line.partition(" ") for line in _text(stat).splitlines())
+                if name == idle
+            ]
+            return GroupMemory(int(limit), int(limit) - int(used) + sum(idle_bytes))
+    return None
 
 
 def find_disk(directory: Path) -> Iterator[Finding]:
@@ -151,8 +188,8 @@ def find_terminal() -> Iterator[Finding]:
         yield Finding("terminal", Level.OK, what)
 
 
-def _text(path: str) -> str:
+def _text(path: Path) -> str:
     try:
-        return Path(path).read_text(errors="replace")
+        return path.read_text(errors="replace")
     except OSError:
         return ""

@@ -31,7 +31,9 @@ class MeasuredOn(BaseModel):
     model_sha256: str
     """Of the model's file."""
     cameras: int
-    """How many such cameras were inspected at once as they should; one more were not."""
+    """How many such cameras were inspected at once as they should; one more were not, or were not tried."""
+    more_not_tried: bool = False
+    """Whether more were not tried: the box can do at least this."""
     size_wh: tuple[int, int]
     """Of their frames."""
     fps: float

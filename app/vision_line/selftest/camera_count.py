@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -41,14 +40,17 @@ class CameraKind:
         return max(1, round(self.fps / self.inspect_fps))
 
 
-def measure_capacity(dut: DeviceUnderTest, kind: CameraKind, on_status: Callable[[str], None]) -> BoxCapacity:
+def measure_capacity(
+    dut: DeviceUnderTest, kind: CameraKind, load: float, on_status: Callable[[str], None]
+) -> BoxCapacity:
     """Measure what the box can do for such cameras, decoding and inspecting at once; takes minutes.
+
+    `load` is the machine's before the device was opened: an engine that is built keeps every core busy.
 
     Raises:
         DeviceError, SourceError: as the device and its decoders raise them.
         RunError: it cannot inspect a single one of them as it should.
     """
-    load = os.getloadavg()[0]
     on_status("decoding alone")
     pixels = kind.size_wh[0] * kind.size_wh[1] / 1e6
     decoded = {codec: rate * pixels for codec, one in KINDS.items() if (rate := _decoding_rate(dut, one)) is not None}
@@ -82,6 +84,7 @@ def measure_capacity(dut: DeviceUnderTest, kind: CameraKind, on_status: Callable
             device=dut.device.description.name,
             model_sha256=dut.model.sha256,
             cameras=cameras,
+            more_not_tried=cameras == MOST_CAMERAS,
             size_wh=kind.size_wh,
             fps=kind.fps,
             codec=kind.codec,

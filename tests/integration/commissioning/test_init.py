@@ -205,6 +205,21 @@ def test_a_file_that_is_there_is_kept(server: RawServer, tmp_path: Path) -> None
     assert check(tmp_path).returncode == 0
 
 
+def test_force_for_one_file_keeps_the_secrets_of_another(tmp_path: Path) -> None:
+    """Lines in one folder share its secrets; a secret that the replaced file alone has is replaced with it."""
+    for file, word in (("line1.toml", "one"), ("line2.toml", "two")):
+        assert init(tmp_path, file, f"rtsp://u:{word}@127.0.0.1/1", "--no-probe").returncode == 0
+    for word in ("three", "four"):
+        done = init(tmp_path, "line2.toml", f"rtsp://u:{word}@127.0.0.1/1", "--no-probe", "--force")
+        assert done.returncode == 0, done.stderr
+
+    secrets = tmp_path / "secrets"
+    assert "{CAM_USER}:{CAM_PASSWORD}@" in (tmp_path / "line1.toml").read_text()
+    assert (secrets / "CAM_PASSWORD").read_text() == "one\n"
+    assert "{CAM2_USER}:{CAM2_PASSWORD}@" in (tmp_path / "line2.toml").read_text()
+    assert (secrets / "CAM2_PASSWORD").read_text() == "four\n"
+
+
 def test_a_frame_that_is_there_is_kept(server: RawServer, tmp_path: Path) -> None:
     """It is found before anything is written."""
     (tmp_path / "cam-127.0.0.1.jpg").write_bytes(b"mine")
@@ -227,6 +242,10 @@ def test_a_frame_that_is_there_is_kept(server: RawServer, tmp_path: Path) -> Non
         (("rtsp://{NOT_SET}@cam/1",), "{NOT_SET} is neither an environment variable nor a secret file"),
         (("admin:hunter2@cam",), "expected FILE.toml, an rtsp://"),
         (("nowhere/streams.toml", "rtsp://cam/1"), "there is no folder"),
+        (("10.0.0.5:99999",), "with a port of 1 to 65535, found '10.0.0.5:99999'"),
+        (("10.0.0.5:0",), "with a port of 1 to 65535, found '10.0.0.5:0'"),
+        (("http://[cam/onvif",), "expected host[:port] of an ONVIF camera"),
+        (("http:///onvif",), "expected host[:port] of an ONVIF camera"),
     ],
 )
 def test_what_is_missing_or_wrong_is_exit_code_2(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from vision_line.cli.main import cli
 from vision_line.devices.proof.processor import parse_cpuinfo
 from vision_line.doctor.diagnosis import diagnose
 from vision_line.doctor.finding import Finding, Level, findings_json, findings_table
 from vision_line.doctor.libraries import find_engine, find_opencv, find_video
-from vision_line.doctor.machine import check_features, find_disk, fsync_ms
+from vision_line.doctor.machine import check_features, find_disk, find_memory, fsync_ms
 
 AREAS = {
     *("python", "cpu", "int8", "cores", "memory", "gpu", "video", "engine", "proof"),
@@ -47,6 +49,69 @@ def test_processor_features_are_checked(flags: set[str], machine: str, level: Le
 
     assert finding.level is level
     assert word in finding.meaning
+
+
+MEMINFO = "MemTotal: 16777216 kB\nMemFree: 1 kB\nMemAvailable: 8388608 kB\n"
+MB = 2**20
+GROUPS: dict[str, dict[str, str]] = {
+    "none": {},
+    "no limit": {"memory.max": "max\n", "memory.current": "5\n"},
+    "no limit in version 1": {
+        "memory/memory.limit_in_bytes": "9223372036854771712\n",
+        "memory/memory.usage_in_bytes": "5\n",
+    },
+    "larger": {"memory.max": f"{12000 * MB}\n", "memory.current": f"{1000 * MB}\n"},
+    "version 2": {
+        "memory.max": f"{2000 * MB}\n",
+        "memory.current": f"{1800 * MB}\n",
+        "memory.stat": f"anon {900 * MB}\ninactive_file {300 * MB}\n",
+    },
+    "version 1": {
+        "memory/memory.limit_in_bytes": f"{2000 * MB}\n",
+        "memory/memory.usage_in_bytes": f"{1800 * MB}\n",
+        "memory/memory.stat": f"total_inactive_file {300 * MB}\n",
+    },
+    "beyond its limit": {"memory.max": f"{500 * MB}\n", "memory.current": f"{501 * MB}\n"},
+}
+
+
+@pytest.mark.parametrize(
+    ("group", "level", "what"),
+    [
+        ("none", Level.OK, "8192 MB available of 16384 MB"),
+        ("no limit", Level.OK, "8192 MB available of 16384 MB"),
+        ("no limit in version 1", Level.OK, "8192 MB available of 16384 MB"),
+        ("larger", Level.OK, "8192 MB available of 16384 MB"),
+        ("version 2", Level.WARN, "500 MB available of the control group's 2000 MB"),
+        ("version 1", Level.WARN, "500 MB available of the control group's 2000 MB"),
+        ("beyond its limit", Level.WARN, "0 MB available of the control group's 500 MB"),
+    ],
+)
+def test_memory_is_what_this_process_can_have(tmp_path: Path, group: str, level: Level, what: str) -> None:
+    """A container on a large machine has its own limit, less what it uses and cannot give back."""
+    (tmp_path / "meminfo").write_text(MEMINFO)
+    for name, text in GROUPS[group].items():
+        path = tmp_path / "group" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (finding,) = find_memory(tmp_path / "meminfo", tmp_path / "group")
+    assert (finding.level, finding.what) == (level, what)
+
+
+def test_the_disk_is_that_of_the_line(tmp_path: Path) -> None:
+    """Unless another one is named."""
+    for name in ("line", "named"):
+        (tmp_path / name).mkdir()
+    streams = tmp_path / "streams.toml"
+    record = f'[record]\ndirectory = "{tmp_path}/line/records"\n'
+    streams.write_text(f'config_version = 1\n{record}[[stream]]\nname = "a"\nurl = "rtsp://127.0.0.1:1/a"\n')
+
+    def disk(*options: str) -> str:
+        found = json.loads(CliRunner().invoke(cli, ["doctor", "--json", "--streams", str(streams), *options]).stdout)
+        return next(str(one["what"]) for one in found if one["area"] == "disk")
+
+    assert disk().endswith(f"MB free in {tmp_path}/line")
+    assert disk("--record", str(tmp_path / "named")).endswith(f"MB free in {tmp_path}/named")
 
 
 def test_processor_is_read_from_cpuinfo() -> None:
