@@ -12,6 +12,8 @@ import re
 from functools import lru_cache
 from itertools import count
 
+from vision_line.challenges.challenge_windows import ABOUT_S
+
 #: Text in quotes, a hint for SQLite's planner, a condition on a row's camera or lane, a question about challenges, a
 #: parameter, a percent sign.
 _WORDS = re.compile(
@@ -22,10 +24,11 @@ _WORDS = re.compile(
 )
 _OWN = {"camera": "own_camera", "name": "own_camera", "lane": "own_lane"}
 _TIMES = "challenge.from_utc <= {at} AND challenge.to_utc > {at}"
+_ABOUT = f"challenge.from_utc <= {{at}} + {ABOUT_S} AND challenge.to_utc > {{at}} - {ABOUT_S}"
 _CHALLENGES = {
     "any_challenge": "",
     "is_challenge": f" WHERE challenge.camera = {{of}} AND {_TIMES}",
-    "challenge_at": f" WHERE split_part(challenge.camera, ':', 1) = split_part({{of}}, ':', 1) AND {_TIMES}",
+    "challenge_at": f" WHERE split_part(challenge.camera, ':', 1) = split_part({{of}}, ':', 1) AND {_ABOUT}",
 }
 
 

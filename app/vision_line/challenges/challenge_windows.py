@@ -18,6 +18,8 @@ from vision_line.records.records import Records
 
 #: What `ChallengeWindows.teach` adds to SQL: `is_challenge(camera, first_seen_utc)`.
 SQL_FUNCTION = "is_challenge"
+#: A part passes the cameras so long before or after its trigger, at the most: about then `challenge_at` asks.
+ABOUT_S = 600.0
 _ANY_FUNCTION, _AT_FUNCTION = "any_challenge", "challenge_at"
 #: A condition on events `t`: of products. Where there are no windows, SQLite finds that out once and asks nothing for
 #: each of a million events.
@@ -31,7 +33,7 @@ class ChallengeWindows:
         self._windows = sorted(windows, key=lambda window: (window.camera, window.from_utc))
         #: By camera, begin and end of times that do not overlap.
         self._times = {camera: merged(own) for camera, own in _by_camera(self._windows).items()}
-        self._anywhere = merged((window.from_utc, window.to_utc) for window in self._windows)
+        self._anywhere = merged((window.from_utc - ABOUT_S, window.to_utc + ABOUT_S) for window in self._windows)
 
     def __iter__(self) -> Iterator[ChallengeWindow]:
         return iter(self._windows)
@@ -44,7 +46,7 @@ class ChallengeWindows:
         return _holds(self._times.get(camera, ([], [])), utc)
 
     def anywhere(self, _lane: str, utc: float) -> bool:
-        """Whether a challenge part was passing any camera at that moment, whatever lanes it is of."""
+        """Whether a challenge part was passing any camera about that moment, whatever lanes it is of."""
         return _holds(self._anywhere, utc)
 
     def teach(self, connection: sqlite3.Connection) -> None:

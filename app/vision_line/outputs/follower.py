@@ -136,6 +136,7 @@ class Follower:
             RunError: the records cannot be read, or the cursor cannot be written.
         """
         self._cursors.add_mark(self.key, self.cursor.position)  # what is up to here was told, also after a restart
+        self._tried_to = max(self._tried_to, self.cursor.number)
         self._go_to(self._source.position(min(behind, self.cursor.number)))
 
     def note(self) -> None:
@@ -177,9 +178,10 @@ class Follower:
 
     def _wanted(self, said: Notification) -> Notification | None:
         # What is carried was sent when it happened, unless this output has missed something, or wants all that is kept
-        # and began when its first entry was gone.
+        # and began when its first entry was gone. Who is told again what it was told before has lost that too.
         has_missed = self.cursor.lost or (self._settings.since == "all" and self._began_behind)
-        is_repetition = bool(said.content.get("carried")) and not has_missed
+        is_replayed = said.number <= self._tried_to
+        is_repetition = bool(said.content.get("carried")) and not (has_missed or is_replayed)
         return said if is_wanted(self._settings, said) and not is_repetition else None
 
     def _trouble(self, reading: JournalReading[Notification]) -> MessageBatch | None:

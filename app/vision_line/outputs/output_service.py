@@ -22,7 +22,7 @@ from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.line_alarms import AlarmNews, AlarmWatch
 from vision_line.outputs.notification import ALARM
 from vision_line.outputs.sinks import check_installed, sink_maker
-from vision_line.parts.line_commands import SendPart
+from vision_line.parts.line_commands import LineCommands, SendPart
 from vision_line.task_ending import end_tasks
 
 logger = logging.getLogger(__name__)
@@ -54,6 +54,7 @@ class OutputService:
         self._cursors = CursorFile(directory)
         self._wanted: Mapping[str, AnyOutput] = {}
         self._running: dict[str, _Running] = {}
+        self._commands: dict[str, LineCommands] = {}
         self._troubles: dict[str, str] = {}  # why what is wanted does not run, by its name
         self._alarms: AlarmWatch | None = None
         self._faults: set[str] = set()  # why something could not be noted, as it was said
@@ -121,7 +122,7 @@ class OutputService:
                 self._troubles[name] = str(exc)
 
     def _started(self, settings: AnyOutput) -> _Running:
-        make_sink = sink_maker(settings, self._directory, self._send_part, self._challenges.do)
+        make_sink = sink_maker(settings, self._directory, self._commands_of(settings.name))
         followers = [Follower(settings, source, self._cursors) for source in self._sources.followed(settings)]
         delivery = Delivery(
             settings.name, followers, self._sources.shown_state, self._cursors, make_sink, self._alarm_news(settings)
@@ -130,6 +131,12 @@ class OutputService:
         places = " and ".join(f"entry {each.cursor.number} of the {each.key.journal}" for each in followers)
         logger.info("output %r: follows the journals behind %s", settings.name, places)
         return _Running(settings, delivery, task)
+
+    def _commands_of(self, name: str) -> LineCommands:
+        """Return what carries out an output's commands: it knows those that it did, also after the output changed."""
+        if name not in self._commands:
+            self._commands[name] = LineCommands(self._directory, self._send_part, self._challenges.do)
+        return self._commands[name]
 
     def _alarm_news(self, settings: OutputSettings) -> AlarmNews | None:
         """Return what an output is to be told of alarms; the feed is followed once somebody asks for them."""

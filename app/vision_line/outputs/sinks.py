@@ -11,7 +11,7 @@ from vision_line.config.output_settings import AnyOutput
 from vision_line.errors import ConfigError
 from vision_line.outputs.message_sink import MessageSink
 from vision_line.packages import install_extra
-from vision_line.parts.line_commands import DoChallenge, LineCommands, SendPart
+from vision_line.parts.line_commands import LineCommands
 
 _LIBRARY = {"mqtt": "aiomqtt", "webhook": "httpx", "opcua": "asyncua"}
 
@@ -27,10 +27,8 @@ def check_installed(settings: AnyOutput) -> None:
         raise ConfigError(f"output {settings.name!r}: {settings.type} needs {library}: {install_extra('outputs')}")
 
 
-def sink_maker(
-    settings: AnyOutput, directory: Path, send_part: SendPart, do_challenge: DoChallenge
-) -> Callable[[], MessageSink]:
-    """Return what makes a sink for one connection; `send_part` and `do_challenge` carry out what comes in by it.
+def sink_maker(settings: AnyOutput, directory: Path, commands: LineCommands) -> Callable[[], MessageSink]:
+    """Return what makes a sink for one connection; `commands` carry out what comes in by it, where it may.
 
     Raises:
         ConfigError: its library is not installed.
@@ -40,13 +38,13 @@ def sink_maker(
         from vision_line.outputs.webhook_sink import WebhookSink
 
         return lambda: WebhookSink(settings)
-    commands = LineCommands(directory, send_part, do_challenge) if settings.accept_commands else None
+    accepted = commands if settings.accept_commands else None
     if settings.type == "mqtt":
         from vision_line.outputs.mqtt_client import mqtt_client_id
         from vision_line.outputs.mqtt_sink import MqttSink
 
         client_id = mqtt_client_id(directory, settings.name)
-        return lambda: MqttSink(settings, client_id, commands)
+        return lambda: MqttSink(settings, client_id, accepted)
     from vision_line.outputs.opcua.opcua_sink import OpcUaSink
 
-    return lambda: OpcUaSink(settings, directory, commands)
+    return lambda: OpcUaSink(settings, directory, accepted)

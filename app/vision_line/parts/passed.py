@@ -16,11 +16,13 @@ from itertools import pairwise
 from vision_line.parts.part import PartVerdict
 from vision_line.records.records import ColumnValue, Records, Row
 
-#: A part is of a challenge where one of its cameras had a challenge part before it when it was triggered: only where
-#: any camera had are its own looked for.
+#: A part is of a challenge where one of its cameras had a challenge part before it in the middle of the part's window:
+#: a trigger may come seconds before or after. Only where any camera had one about then is the part's entry read.
 OF_CHALLENGE = """any_challenge() AND challenge_at(t.lane, t.triggered_utc) AND EXISTS (
-    SELECT 1 FROM journal j, json_each(j.body, '$.inspections') c
-    WHERE j.number = t.number AND is_challenge(c.key, t.triggered_utc))"""
+    SELECT 1 FROM (SELECT body, (CAST(json_extract(body, '$.window_utc[0]') AS DOUBLE PRECISION)
+        + CAST(json_extract(body, '$.window_utc[1]') AS DOUBLE PRECISION)) / 2 AS middle_utc
+        FROM journal WHERE number = t.number) j, json_each(j.body, '$.inspections') c
+    WHERE is_challenge(c.key, j.middle_utc))"""
 _COUNTS = f"""SELECT t.lane, t.verdict, t.cause, count(*) AS parts, count(t.corrected) AS corrected FROM parts t
     WHERE {{where}} AND NOT ({OF_CHALLENGE}) GROUP BY t.lane, t.verdict, t.cause ORDER BY t.lane"""  # noqa: S608
 #: The same of each of many times, one behind the other, in one look.

@@ -236,6 +236,27 @@ async def test_the_same_request_is_carried_out_once(line: Line, broker: Broker, 
     assert (first["sequence"], other["sequence"], len(line.parts)) == (1, 2, 2)
 
 
+async def test_what_was_carried_out_is_known_also_after_the_output_changed(
+    line: Line, broker: Broker, plant: Subscriber
+) -> None:
+    """Whoever got no answer while it was changed asks again: that is the same part."""
+    line.configure(door(broker.port))
+    async with line.serving():
+        await is_open(line)
+        plant.publish("line/cmd/part", '{"lane": "lane1", "request": "r1"}')
+        await answers(plant, "part", 1)
+        line.configure(door(broker.port).replace('topic = "line"', 'topic = "line/new"'))
+        for _ in range(900):
+            plant.publish("line/new/cmd/part", '{"lane": "lane1", "request": "r1"}')
+            if plant.of("line/new/cmd/part/result"):
+                break
+            await asyncio.sleep(0.05)
+        (first, again, *_) = await answers(plant, "part", 2)
+
+    assert again == first
+    assert len(line.parts) == 1
+
+
 async def test_a_retained_command_is_old(line: Line, broker: Broker, plant: Subscriber) -> None:
     """It would begin its lot again at every start."""
     plant.publish("line/cmd/lot", '{"lot": "L-old"}', retain=True)

@@ -65,6 +65,12 @@ def test_rows_of_a_camera_are_of_its_box_and_its_own_name_too(asked: str, sent: 
             "NOT EXISTS (SELECT 1 FROM desk.challenge_windows challenge WHERE challenge.camera = t.camera"
             " AND challenge.from_utc <= t.seen_utc AND challenge.to_utc > t.seen_utc)",
         ),
+        (
+            "challenge_at(t.lane, t.triggered_utc)",
+            "EXISTS (SELECT 1 FROM desk.challenge_windows challenge WHERE split_part(challenge.camera, ':', 1)"
+            " = split_part(t.lane, ':', 1) AND challenge.from_utc <= t.triggered_utc + 600.0"
+            " AND challenge.to_utc > t.triggered_utc - 600.0)",
+        ),
         ("is_challenge(camera, seen_utc)", "is_challenge(camera, seen_utc)"),  # these would be the challenge's own
     ],
 )

@@ -278,6 +278,28 @@ def test_what_was_carried_is_no_news(setting: Setting, monkeypatch: pytest.Monke
     assert [said.kind for said in taken(late)] == ["lost", "run"]
 
 
+@pytest.mark.parametrize("is_restarted", [False, True])
+def test_a_replay_has_what_was_carried(
+    setting: Setting, monkeypatch: pytest.MonkeyPatch, *, is_restarted: bool
+) -> None:
+    """A receiver that lost its store gets what still holds, whose first entry is gone; and what comes then, once."""
+    monkeypatch.setattr("vision_line.records.journal_removal.SPARED_S", -1e9)
+    run = setting.rows.run(0, None, "cam1")
+    for number in range(40):
+        setting.rows.event(run, "cam1", 1.0 * number)
+    follower = setting.follower(kinds=["run"])
+    assert len(taken(follower)) == 1
+    shortened(setting.rows, 20)
+    assert taken(follower) == []
+
+    follower.go_back(setting.source.beginning().number)
+    if is_restarted:
+        follower = setting.follower(kinds=["run"])
+    assert [(said.kind, said.content["carried"]) for said in taken(follower)] == [("run", True)]
+    shortened(setting.rows, 20)
+    assert taken(follower) == []
+
+
 def test_who_wants_all_that_is_kept_gets_what_was_carried_before_it_began(
     setting: Setting, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -56,6 +56,24 @@ def test_parts_are_found_newest_first(parts: sqlite3.Connection, wanted: PartsFi
     assert [f"{part.lane}/{part.sequence}" for part in find_parts(parts, wanted)] == found
 
 
+@pytest.mark.parametrize(
+    ("window_utc", "is_left_out"),
+    [((105.0, 105.4), True), ((109.7, 110.1), True), ((104.6, 105.2), False), ((109.8, 110.4), False)],
+)
+def test_the_middle_of_its_window_says_whether_a_part_is_of_a_challenge(
+    tmp_path: Path, window_utc: tuple[float, float], *, is_left_out: bool
+) -> None:
+    """A photo-eye triggers before the camera, or after it: no trigger here lies in the challenge part's time."""
+    for sequence, at_utc in enumerate((window_utc[0] - 60, window_utc[1] + 60), 1):
+        with writing(tmp_path) as connection:
+            add_part(connection, make_part(sequence, at_utc, window_utc=window_utc))
+    with reading(tmp_path) as connection:
+        assert connection is not None
+        ChallengeWindows([ChallengeWindow("cam02", 105.0, 110.0, 1)]).teach(connection)
+        assert [part.is_challenge for part in find_parts(connection, PartsFilter())] == [is_left_out] * 2
+        assert sum(lane.parts for lane in count_parts(connection, PartsFilter())) == (0 if is_left_out else 2)
+
+
 def test_a_page_goes_on_after_the_last_part_of_the_one_before(parts: sqlite3.Connection) -> None:
     first = find_parts(parts, PartsFilter(), rows=2)
     rest = find_parts(parts, PartsFilter(), (first[-1].triggered_utc, first[-1].number))

@@ -107,6 +107,13 @@ def filled(directory: Path, cameras: int, events: int) -> Path:
         gap = {"verdict": PartVerdict.NOT_INSPECTED, "cause": PartCause.GAP}
         add_part(parts, make_part(3, BEGINS_UTC + 102, **gap, **seen))
         add_part(parts, make_part(4, BEGINS_UTC + 7300, **seen))  # of a challenge
+        for sequence, at_utc, begins_s in (
+            (5, BEGINS_UTC + 7195, 4.6),
+            (6, BEGINS_UTC + 7196, 4.9),
+        ):  # one is of it too
+            add_part(
+                parts, make_part(sequence, at_utc, window_utc=(at_utc + begins_s, at_utc + begins_s + 0.4), **seen)
+            )
         let_through = make_part(1, BEGINS_UTC + 103, lane="b", lot="L-1", verdict=PartVerdict.WARN, **seen)
         add_correction(parts, let_through, add_part(parts, let_through), PartVerdict.REJECT, ["e2"])
     return directory
