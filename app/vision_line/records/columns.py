@@ -255,7 +255,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _time("from_utc", "time of the oldest of them"),
         _time("to_utc", "time of the newest of them"),
         _category("why", "`keep_days`, `max_mb` or `prune`"),
-        _time("at_utc", "when it was done; days of it are one row"),
+        _time("at_utc", "when it was done; those of a day are one row, and with a later `to_utc` another one"),
     ),
     Table.CLIPS: (
         _text("clip_id", "one clip; unique within a run"),
