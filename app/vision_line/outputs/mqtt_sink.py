@@ -26,6 +26,9 @@ from vision_line.task_ending import end_tasks
 
 #: How long a farewell may take.
 _CLOSE_S = 2.0
+#: A task that goes on although it was cancelled is cancelled again after this: long before the delivery is itself,
+#: which would leave it behind. None of them has anything to say at its end.
+_AGAIN_S = 1.0
 _QOS = 1
 
 
@@ -102,7 +105,7 @@ class MqttSink:
                 if not self._lost.done():
                     await self._publishing(client, _status("offline", "stopped"))
         ended = [task for task in (self._lost, self._serving) if task is not None]
-        await end_tasks(*ended)
+        await end_tasks(*ended, again_s=_AGAIN_S)
         with suppress(aiomqtt.MqttError, TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 await client.__aexit__(None, None, None)
@@ -152,7 +155,7 @@ class MqttSink:
             self.check()
             raise SinkError(SinkTrouble.TIMEOUT, f"no acknowledgement from the broker: {exc}") from exc
         finally:
-            await end_tasks(*tasks)
+            await end_tasks(*tasks, again_s=_AGAIN_S)
 
 
 def _status(state: str, reason: str = "") -> Publication:

@@ -7,6 +7,7 @@ import asyncio
 import json
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -18,9 +19,12 @@ from tests.integration.outputs.conftest import Line
 from vision_line.challenges import measuring
 from vision_line.challenges.challenge_targets import PLAN_KEY
 from vision_line.challenges.doing import recent
+from vision_line.config.output_load import load_outputs
+from vision_line.outputs.mqtt_sink import MqttSink
 from vision_line.parts.orders import LOT, RECIPE, Order, orders
 from vision_line.parts.parts_file import reading
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
+from vision_line.task_ending import AGAIN_S
 from vision_line.telemetry.output_status import known_outputs
 
 
@@ -246,15 +250,32 @@ async def test_what_was_carried_out_is_known_also_after_the_output_changed(
         plant.publish("line/cmd/part", '{"lane": "lane1", "request": "r1"}')
         await answers(plant, "part", 1)
         line.configure(door(broker.port).replace('topic = "line"', 'topic = "line/new"'))
-        for _ in range(900):
-            plant.publish("line/new/cmd/part", '{"lane": "lane1", "request": "r1"}')
-            if plant.of("line/new/cmd/part/result"):
-                break
-            await asyncio.sleep(0.05)
-        (first, again, *_) = await answers(plant, "part", 2)
+        await asyncio.to_thread(plant.wait_for, "line/new/status", 1)  # it listens since then
+        plant.publish("line/new/cmd/part", '{"lane": "lane1", "request": "r1"}')
+        first, again = await answers(plant, "part", 2)
 
     assert again == first
     assert len(line.parts) == 1
+
+
+async def test_a_goodbye_leaves_no_task_that_swallowed_its_end(line: Line, broker: Broker) -> None:
+    """Python's own waiting does so up to 3.11. The sink is done before its delivery is cancelled a second time."""
+    line.configure(door(broker.port))
+    (settings,) = load_outputs(line.streams).outputs
+    assert settings.type == "mqtt"
+    sink = MqttSink(settings, "client")
+    await sink.connect()
+
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    sink._serving = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(AGAIN_S - 3):
+        await sink.close()
+    assert sink._serving.cancelled()
 
 
 async def test_a_retained_command_is_old(line: Line, broker: Broker, plant: Subscriber) -> None:
