@@ -95,6 +95,13 @@ def test_what_nobody_foresaw_is_still_no_word_of_a_library() -> None:
         ("/api/v1/trail?before=0", "before: found '0', expected at least 1"),
         ("/api/v1/trail?by_self=perhaps", "by_self: found 'perhaps', expected true or false"),
         ("/api/v1/coverage?last=12345", "last: found 5 characters, expected at most 3"),
+        ("/api/v1/events?verdict=rejects", "verdict: found 'rejects', expected accept or warn or reject"),
+        ("/api/v1/events?verdict=reject&verdict=all", "verdict: found 'all', expected accept or warn or reject"),
+        ("/api/v1/events?reviewed=yes", "reviewed: found 'yes', expected reviewed or not reviewed or overruled"),
+        (
+            "/api/v1/parts?verdict=bad",
+            "verdict: found 'bad', expected accept or warn or reject or not_inspected",
+        ),
         ("/api/v1/events?after_utc=nan&after=1", "after_utc: found 'nan', expected a finite number"),
     ],
 )

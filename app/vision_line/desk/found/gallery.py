@@ -30,6 +30,7 @@ from vision_line.desk.found.found_events import (
     read_choices,
     read_event,
 )
+from vision_line.desk.known_choice import known_choice
 from vision_line.desk.local_time import parse_local, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.reviewing.shown_answers import answers_for, overruled_keys
@@ -64,7 +65,7 @@ def event_filter(
     until: _Time = "",
     day: Annotated[str, Query(max_length=10, description="A day of the plant's clock; `since` does not count.")] = "",
     shift: Annotated[str, Query(max_length=80, description="As for `/api/v1/coverage`; `since` does not count.")] = "",
-    reviewed: Annotated[str, Query(max_length=12, description=f"{', '.join(REVIEWED)}; else any.")] = "",
+    reviewed: Annotated[str, Query(max_length=12, description=f"{', '.join(REVIEWED)}; empty is any.")] = "",
     challenges: ChallengeChoice = ChallengeChoice.BOTH,
     lot: Annotated[
         str, Query(max_length=64, description="Of this lot's parts, or of none and seen while it was made.")
@@ -73,9 +74,8 @@ def event_filter(
     """Return what a request searches; an empty field is any.
 
     Raises:
-        ConfigError: a time is none.
+        ConfigError: a time is none, or a verdict or a filter of reviews is not known.
     """
-    known = set(Verdict)
     named = named_time(WantedTime(day=day, shift=shift))
     begins, ends = (parse_local(text) if text else None for text in (since, until))
     selection = Selection(
@@ -83,18 +83,17 @@ def event_filter(
         until_utc=ends if named is None else named.until_utc,
         cameras=tuple(filter(None, camera)),
         classes=tuple(filter(None, class_)),
-        verdicts=tuple(Verdict(one) for one in verdict if one in known),
+        verdicts=tuple(Verdict(known_choice("verdict", one, Verdict)) for one in filter(None, verdict)),
     )
-    by_review = reviewed if reviewed in REVIEWED else ""
     keys: set[str] = set()
-    if by_review:
+    if known_choice("reviewed", reviewed, REVIEWED):
         answered, overruled = overruled_keys(services.reader, session.user)
-        keys = overruled if by_review == OVERRULED else answered
+        keys = overruled if reviewed == OVERRULED else answered
     lot = lot.strip()
     return EventFilter(
         selection,
         station_names=tuple(filter(None, station)),
-        reviewed=by_review,
+        reviewed=reviewed,
         reviewed_keys=keys,
         challenges=challenges,
         lot=lot,

@@ -15,6 +15,7 @@ from starlette.responses import HTMLResponse
 
 from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.found.found_events import FoundEvent, find_number, read_event
+from vision_line.desk.known_choice import known_choice
 from vision_line.desk.local_time import parse_local, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.services import DeskServices, Services
@@ -40,7 +41,7 @@ class PartsPage:
 
 def parts_filter(
     lane: _Name = "",
-    verdict: Annotated[str, Query(max_length=16, description=f"{', '.join(PartVerdict)}; else any.")] = "",
+    verdict: Annotated[str, Query(max_length=16, description=f"{', '.join(PartVerdict)}; empty is any.")] = "",
     lot: _Name = "",
     part_id: _Name = "",
     recipe: _Name = "",
@@ -52,20 +53,19 @@ def parts_filter(
     """Return what a request searches; an empty field is any.
 
     Raises:
-        ConfigError: a time is none.
+        ConfigError: a time is none, or no part has such a verdict.
     """
     named = named_time(WantedTime(day=day, shift=shift))
     begins, ends = (parse_local(text) if text else None for text in (since, until))
     if named is not None:
         begins, ends = named.since_utc, named.until_utc
-    known = verdict if verdict in set(PartVerdict) else ""
     return PartsFilter(
         since_utc=begins,
         until_utc=ends,
         lane=lane.strip(),
         lot=lot.strip(),
         part_id=part_id.strip(),
-        verdict=known,
+        verdict=known_choice("verdict", verdict, PartVerdict),
         recipe=recipe.strip(),
     )
 
