@@ -74,6 +74,11 @@ class PlantClock:
         """Return `2026-11-28 14:02:11`, with the offset in the hour that the clock shows twice."""
         return f"{self.local(utc):%Y-%m-%d %H:%M:%S}{self._offset_if_twice(utc)}"
 
+    def within(self, utc: float, time: ChosenTime) -> str:
+        """Return a moment as the page of a time shows it: with its day where the time has several, or is another."""
+        is_one = time.length_s <= 86_400.0 or self.day_of(time) is not None
+        return self.clock(utc) if is_one and time.since_utc <= utc <= time.until_utc else self.moment(utc)
+
     def field_text(self, utc: float) -> str:
         """Return a moment as a browser's field for local times has it, to the second."""
         return f"{self.local(utc):%Y-%m-%dT%H:%M:%S}"

@@ -9,6 +9,7 @@ from hashlib import sha256
 from importlib.resources import files
 from itertools import groupby
 from types import MappingProxyType
+from typing import TypeVar
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from starlette.responses import HTMLResponse
@@ -16,7 +17,6 @@ from starlette.responses import HTMLResponse
 from vision_line import __version__
 from vision_line.challenges.showing import share
 from vision_line.desk.boxes import box_of, name_in_box, own_number, present_boxes
-from vision_line.desk.found.found_events import FoundEvent
 from vision_line.desk.found.media_addresses import media_address
 from vision_line.desk.local_time import plant_clock
 from vision_line.desk.plain_words import (
@@ -28,6 +28,8 @@ from vision_line.desk.plain_words import (
     rounded_percent,
 )
 from vision_line.desk.time_filters import time_filters
+
+T = TypeVar("T")
 
 #: Address, key and name of each page; then the names of those that the desk of all boxes has.
 _PAGES = (
@@ -106,9 +108,9 @@ def _nav_pages() -> list[tuple[str, str, str]]:
     return [one for one in _PAGES if not present_boxes().is_central or one[2] in _OF_ALL_BOXES]
 
 
-def _by_day(events: Iterable[FoundEvent]) -> list[tuple[str, list[FoundEvent]]]:
-    """Return events in their order, by the day on which each was first seen."""
-    return [(day, list(own)) for day, own in groupby(events, lambda event: plant_clock().day(event.first_seen_utc))]
+def _by_day(rows: Iterable[T], moment: str) -> list[tuple[str, list[T]]]:
+    """Return rows in their order, by the day of the moment that each has in its attribute `moment`."""
+    return [(day, list(own)) for day, own in groupby(rows, lambda row: plant_clock().day(getattr(row, moment)))]
 
 
 def page(template: str, status: int = 200, **values: object) -> HTMLResponse:

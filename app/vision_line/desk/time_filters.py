@@ -18,6 +18,7 @@ def time_filters() -> dict[str, Callable[..., str]]:
         "day": by_clock(PlantClock.day),
         "clock": by_clock(PlantClock.clock),
         "moment": by_clock(PlantClock.moment),
+        "within": by_clock(PlantClock.within),
         "field": by_clock(PlantClock.field_text),
         "iso": by_clock(PlantClock.iso),
         "mark": by_clock(PlantClock.mark),

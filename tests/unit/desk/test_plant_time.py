@@ -72,6 +72,19 @@ def test_a_time_is_called_what_people_call_it(since: str, until: str, hours: flo
     assert CLOCK.title(chosen) == title
 
 
+@pytest.mark.parametrize(
+    ("since", "until", "shown"),
+    [
+        ("2026-11-28T22:00", "2026-11-29T06:00", "23:30:00"),
+        ("2026-11-28", "2026-11-29", "23:30:00"),
+        ("2026-11-27T12:00", "2026-11-29T06:00", "2026-11-28 23:30:00"),
+        ("2026-11-29T06:00", "2026-11-29T14:00", "2026-11-28 23:30:00"),  # what goes on since then
+    ],
+)
+def test_a_moment_has_its_day_where_the_time_is_longer(since: str, until: str, shown: str) -> None:
+    assert CLOCK.within(CLOCK.parse("2026-11-28T23:30"), _between(since, until)) == shown
+
+
 def test_the_hour_that_the_clock_shows_twice_has_its_offset() -> None:
     first = datetime(2026, 10, 25, 2, 30, tzinfo=BERLIN.zone).timestamp()
     assert CLOCK.clock(first) == "02:30:00 (UTC+02:00)"

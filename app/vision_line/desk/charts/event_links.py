@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 from vision_line.desk.boxes import present_boxes
 from vision_line.desk.charts.rate_chart import RateChart
+from vision_line.desk.found.found_events import ChallengeChoice
 from vision_line.desk.local_time import local
 from vision_line.frames import Verdict
 from vision_line.reviews.baseline_entries import ChartScope
@@ -30,4 +31,5 @@ def events_address(scope: ChartScope, since_utc: float, until_utc: float) -> str
     times = {"since": local(since_utc).isoformat(), "until": local(until_utc).isoformat()}
     asked = {name: value for name, value in scope.asked.items() if name not in _OF_CHARTS}
     verdicts = [("verdict", str(verdict)) for verdict in (Verdict.REJECT, Verdict.WARN)]
-    return f"/events?{urlencode([*asked.items(), *times.items(), *verdicts, *present_boxes().asked.items()])}"
+    more = [("challenges", str(ChallengeChoice.WITHOUT)), *present_boxes().asked.items()]
+    return f"/events?{urlencode([*asked.items(), *times.items(), *verdicts, *more])}"

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from tests.fakes.reviewed_records import answer, drawn_image, export, reviewed_r
 
 from vision_line.challenges.entry_bodies import ChallengeAct
 from vision_line.desk.charts.chart_periods import ChartPeriod
+from vision_line.desk.charts.event_links import events_address
 from vision_line.desk.charts.rate_series import read_series
 from vision_line.desk.record_reader import RecordReader
 from vision_line.desk.report.document import document
@@ -77,6 +79,29 @@ def test_charts_leave_them_out_and_say_how_many(challenged: DeskRecords, client:
     with RecordReader(challenged.directory).open() as connection:
         (series,) = read_series(connection, [ChartScope("hour")], [ChartPeriod(BEGAN_UTC, BEGAN_UTC + 600, "it")])
         assert series.events == [2]
+
+
+@pytest.mark.parametrize(("page", "each"), [("/", {2}), ("/report/open", {0, 1, 2})])
+def test_a_figure_leads_to_what_it_counts(
+    challenged: DeskRecords, client: TestClient, page: str, each: set[int]
+) -> None:
+    """Neither to events of challenge parts nor to accepted ones."""
+    challenged.event(1, "cam01", 300, verdict="accept")
+    asked = {"since": "2026-11-28T20:00Z", "until": "2026-11-28T21:00Z"}
+    shown = client.get(page, params=asked).text
+    found = [
+        client.get(f"/api/v1/events?{unescape(query)}").json()["events"]
+        for query in re.findall(r'href="/events\?([^"]+)"', shown)
+    ]
+    assert {len(events) for events in found} == each
+    assert {event["event"] for events in found for event in events} == {1, 4}
+
+
+def test_a_point_of_a_chart_leads_to_what_it_counts(challenged: DeskRecords, client: TestClient) -> None:
+    challenged.event(1, "cam01", 300, verdict="accept")
+    address = events_address(ChartScope("hour"), BEGAN_UTC, BEGAN_UTC + 600)
+    found = client.get(f"/api/v1{address}").json()["events"]
+    assert {event["event"] for event in found} == {1, 4}
 
 
 def test_without_challenges_nothing_is_left_out(rows: DeskRecords) -> None:

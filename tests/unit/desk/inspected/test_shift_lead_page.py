@@ -116,6 +116,17 @@ def test_a_time_of_several_shifts_is_cut_at_their_borders(rows: DeskRecords, cli
     assert "2026-11-28/night</a>, 22:00 – 00:00 of it" in shown
 
 
+def test_gaps_of_many_days_have_their_day(rows: DeskRecords, client: TestClient) -> None:
+    """In lists, in the figure and in the bars, and on the camera's page its states too."""
+    run = rows.run(0, 3 * 86_400, "cam01")
+    rows.gap(run, "cam01", "capacity", 86_400, 86_460)
+    rows.state(run, "cam01", "DEGRADED", 86_400, "CORRUPT")
+    asked = {"since": "2026-11-28T21:00", "until": "2026-12-01T21:00"}
+    for page, times in (("/", 3), ("/cameras/cam01", 3)):
+        assert client.get(page, params=asked).text.count("2026-11-29 21:00:00") == times
+        assert "2026-11-29 21:00:00" not in client.get(page, params={"day": "2026-11-29"}).text
+
+
 def test_many_shifts_are_a_table(rows: DeskRecords, client: TestClient) -> None:
     rows.run(0, 600, "cam01")
     asked = "since=2026-11-25T06:00&until=2026-11-29T06:00"
@@ -138,4 +149,4 @@ def test_what_was_found_stands_beside_and_leads_to_its_events(rows: DeskRecords,
     for at_s, verdict in ((10, "reject"), (20, "reject"), (30, "warn"), (-9 * 3600, "reject")):
         rows.event(run, "cam01", at_s, verdict=verdict)
     shown = client.get("/?shift=2026-11-28/late").text
-    assert '<b>2 ■ 1 ▲</b><span><a href="/events?shift=2026-11-28%2Flate">' in shown
+    assert '<b>2 ■ 1 ▲</b><span><a href="/events?shift=2026-11-28%2Flate&amp;verdict=reject&amp;verdict=warn' in shown
