@@ -235,13 +235,16 @@ def _description(application: FastAPI) -> APIRouter:
 def _refuse(request: HTTPConnection, error: Exception) -> Response:
     """Answer what went wrong, also of a WebSocket that is not open yet: one sentence, as a page or as JSON."""
     status, sentence = _said_of(error)
+    headers = error.headers if isinstance(error, HTTPException) else None
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR and not isinstance(error, VisionLineError):
         logger.error("%s failed", request.url.path, exc_info=error)
     if request.url.path.startswith("/api/"):
-        return JSONResponse(asdict(Refusal(sentence)), status)
+        return JSONResponse(asdict(Refusal(sentence)), status, headers)
     if isinstance(error, NotSignedInError) and isinstance(request, Request):
         return _ask_to_sign_in(request, status)
-    return page("error.html", status, sentence=sentence, waits=isinstance(error, NoRecordsError))
+    answer = page("error.html", status, sentence=sentence, waits=isinstance(error, NoRecordsError))
+    answer.headers.update(headers or {})
+    return answer
 
 
 def _ask_to_sign_in(request: Request, status: int) -> Response:

@@ -114,6 +114,11 @@ def name_in_box(name: str) -> str:
     return name.partition(SEPARATOR)[2] if SEPARATOR in name else name
 
 
+def name_of_box(box: str, name: str) -> str:
+    """Return a camera's or lane's name as it is among several boxes; of the box "" as it is."""
+    return f"{box}{SEPARATOR}{name}" if box else name
+
+
 def box_of(name: str) -> str:
     """Return the box in a camera's or lane's name, "" without one."""
     return name.partition(SEPARATOR)[0] if SEPARATOR in name else ""

@@ -1,13 +1,16 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Entries of the audit trail as people read them: what each is about, where it leads, and what its facts say. Pure."""
+"""Entries of the audit trail as people read them: what each is about, where it leads, and what its facts say."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from math import ceil
 from urllib.parse import quote, urlencode
 
+from vision_line.desk.boxes import name_of_box, present_boxes
 from vision_line.desk.local_time import plant_clock
+from vision_line.desk.time_choice import LONGEST_S
 from vision_line.errors import ConfigError
 from vision_line.parts.orders import EVERYWHERE
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED
@@ -37,17 +40,28 @@ def _configured(key: str) -> str:
 
 
 def entry_address(kind: str, key: str, facts: Mapping[str, str]) -> str | None:
-    """Return the page that shows more of it, None where there is none."""
+    """Return the page that shows more of it, of the box whose trail it is; None where there is none."""
+    boxes = present_boxes()
     if kind == "configuration" and key.startswith(_CAMERA):
-        return f"/cameras/{quote(key.removeprefix(_CAMERA), safe='')}"
+        camera = name_of_box(boxes.box, key.removeprefix(_CAMERA))
+        return f"/cameras/{quote(camera, safe='')}" + (f"?{urlencode(boxes.asked)}" if boxes.asked else "")
     if kind == "run" and {"started_utc", "ended_utc"} <= facts.keys():
-        clock = plant_clock()
-        times = {"since": facts["started_utc"], "until": facts["ended_utc"]}
-        try:
-            return f"/?{urlencode({name: clock.iso(float(utc)) for name, utc in times.items()})}"
-        except (ConfigError, ValueError):  # somebody else's numbers
-            return None
+        return _address_of_time(facts["started_utc"], facts["ended_utc"])
     return None
+
+
+def _address_of_time(since: str, until: str) -> str | None:
+    """Return where it stands what was inspected in a time, of a longer one in its last days; None: it is no time."""
+    clock = plant_clock()
+    try:
+        until_utc = float(until)
+        since_utc = max(float(since), ceil(until_utc - LONGEST_S))  # no microsecond longer
+        if not since_utc < until_utc:
+            return None
+        times = {"since": clock.iso(since_utc), "until": clock.iso(until_utc)}
+    except (ConfigError, ValueError, OverflowError):  # somebody else's numbers
+        return None
+    return f"/?{urlencode(times | present_boxes().asked)}"
 
 
 def fact_text(name: str, text: str) -> str:

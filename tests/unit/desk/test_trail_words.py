@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from urllib.parse import parse_qsl, urlsplit
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 
+from vision_line.desk.boxes import PresentBoxes, shown_of
 from vision_line.desk.local_time import PlantClock, shown_by
 from vision_line.desk.trail_words import entry_address, entry_title, fact_text
 from vision_line.records.journal import Kind
@@ -42,9 +45,33 @@ def test_where_an_entry_leads() -> None:
         assert entry_address("configuration", "camera/cam 1", {}) == "/cameras/cam%201"
         address = entry_address("run", "7790eb", ENDED)
         assert address == "/?since=2026-11-28T21%3A00%3A00%2B01%3A00&until=2026-11-28T21%3A01%3A00%2B01%3A00"
-        assert entry_address("run", "7790eb", {**ENDED, "ended_utc": "1e300"}) is None
+        for somebodys in ("1e300", "Infinity", "NaN", "yesterday"):
+            assert entry_address("run", "7790eb", {**ENDED, "ended_utc": somebodys}) is None
         assert entry_address("run", "7790eb", {"run": "3"}) is None
         assert entry_address("configuration", "model", {}) is None
+
+
+def test_where_an_entry_of_one_of_several_boxes_leads() -> None:
+    """To that box alone, by the names that its cameras have there."""
+    with shown_by(PlantClock(ZoneInfo("Europe/Berlin"))), shown_of(PresentBoxes({1: "hall-1"}, "hall-1")):
+        assert entry_address("configuration", "camera/cam 1", {}) == "/cameras/hall-1%3Acam%201?box=hall-1"
+        address = entry_address("run", "7790eb", ENDED)
+        assert address is not None
+        assert address.endswith("&box=hall-1")
+
+
+@pytest.mark.parametrize(("days", "shown"), [(31, 31), (40, 32), (0, None), (-1, None)])
+def test_a_long_run_leads_to_its_last_days(rows: DeskRecords, client: TestClient, days: int, shown: int | None) -> None:
+    """As many as a page can be about."""
+    rows.run(0, 60, "cam01")
+    facts = {**ENDED, "ended_utc": str(BEGAN_UTC + 86_400 * days)}
+    address = entry_address("run", "7790eb", facts)
+    assert (address is None) is (shown is None)
+    if address is not None and shown is not None:
+        assert client.get(address).status_code == 200
+        asked = dict(parse_qsl(urlsplit(address).query))
+        since, until = (datetime.fromisoformat(asked[name]) for name in ("since", "until"))
+        assert until - since == timedelta(days=shown)
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,9 @@ class JournalProof:
 
 @dataclass(frozen=True, slots=True)
 class JournalCheck:
-    """What came out of a check of the whole journal."""
+    """What came out of a check of the whole journal. `holds` is None: it was tried, and could not be made."""
 
-    holds: bool
+    holds: bool | None
     said: str
 
 

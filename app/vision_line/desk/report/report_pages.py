@@ -15,6 +15,7 @@ from typing import Annotated
 from urllib.parse import urlencode
 
 from fastapi import APIRouter, Query
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from vision_line.desk.cases.record_check import FRESH_S, CheckedRecord
@@ -26,7 +27,6 @@ from vision_line.desk.report.period import WantedPeriod
 from vision_line.desk.report.shift_report import ShiftReport, read_report
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import LAST, AskedTime, WantedTime, asked, choose_time, neighbours
-from vision_line.errors import RunError
 
 router = APIRouter(include_in_schema=False)
 
@@ -34,8 +34,10 @@ Lot = Annotated[str, Query(max_length=64)]
 
 #: Rejects with an image, as the command has it where nobody asks otherwise.
 MOST_IMAGES = 60
-#: More reports at once would take the processor from the other pages; the next ones wait so long, in seconds.
-_MOST_AT_ONCE, _LONGEST_WAIT_S = 2, 30.0
+#: More reports at once would take the processor from the other pages, and waiting for one their threads.
+_MOST_AT_ONCE = 2
+#: When to ask again, in seconds.
+_AGAIN_S = 10
 _places = threading.BoundedSemaphore(_MOST_AT_ONCE)
 _STYLE = re.compile(r"<style>(.*?)</style>", re.DOTALL)
 
@@ -83,7 +85,7 @@ def report_file(services: Services, wanted: AskedTime, lot: Lot = "") -> Respons
 
 def _report(services: DeskServices, wanted: WantedTime, lot: str) -> ShiftReport:
     period, now_utc = WantedPeriod(lot=lot) if lot else _period(_chosen(services, wanted)), time.time()
-    check = _check(services.record_check.state.fresh(now_utc))
+    check = checked_journal(services.record_check.state.fresh(now_utc))
     with _place():
         return read_report(services.reader.directory, period, now_utc, MOST_IMAGES, check)
 
@@ -101,14 +103,20 @@ def _period(chosen: ChosenTime) -> WantedPeriod:
     return WantedPeriod(**asked(chosen))
 
 
-def _check(checked: CheckedRecord | None) -> JournalCheck | None:
-    return None if checked is None or checked.holds is None else JournalCheck(checked.holds, checked.said)
+def checked_journal(checked: CheckedRecord | None) -> JournalCheck | None:
+    """Return what a report says of a check of the whole record, None: none was made lately."""
+    return None if checked is None else JournalCheck(checked.holds, checked.said)
 
 
 @contextmanager
 def _place() -> Iterator[None]:
-    if not _places.acquire(timeout=_LONGEST_WAIT_S):
-        raise RunError("too many reports are being made: try again in a minute")
+    """Hold one of the places in which reports are made; HTTPException: others have them all."""
+    if not _places.acquire(blocking=False):
+        raise HTTPException(
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "too many reports are being made: try again in a minute",
+            {"Retry-After": str(_AGAIN_S)},
+        )
     try:
         yield
     finally:

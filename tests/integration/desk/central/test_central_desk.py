@@ -54,6 +54,8 @@ def url(new_plant: Callable[[], str], tmp_path_factory: pytest.TempPathFactory) 
             run = line(rows, name, "cam01", "cam02")
             number = rows.event(run, "cam01", now_s - 600, class_name=f"of-{name}")
             rows.images(number, name.encode())
+            with transaction(rows.connection):
+                rows.connection.journal.append(Kind.CONFIGURATION, "camera/cam01", {"after": {"url": "rtsp://a"}}, run)
             if name == "hall-3":
                 rows.gap(run, "cam02", "camera:STALE", now_s - 90, None)
         with pytest.MonkeyPatch.context() as patch:
@@ -191,6 +193,13 @@ def test_a_trail_is_of_one_box(client: TestClient) -> None:
     assert "Choose a box" in words(client, "/trail")
     assert client.get("/api/v1/trail").status_code == 400
     assert client.get("/api/v1/trail", params={"box": "hall-1"}).json()["head_number"] > 0
+
+
+def test_a_trail_leads_to_the_camera_of_its_box(client: TestClient) -> None:
+    shown = client.get("/trail", params={"box": "hall-3"}).text
+    (address,) = re.findall(r'href="(/cameras/[^"]+)"', shown)
+    assert address == "/cameras/hall-3%3Acam01?box=hall-3"
+    assert "<h1>hall-3:cam01</h1>" in client.get(address).text
 
 
 @pytest.mark.parametrize("address", ["/", "/events", "/parts", "/lots", "/cameras", "/charts", "/trail", "/account"])

@@ -84,7 +84,7 @@ def test_links_of_the_opened_report_lead_to_pages(at_shift: TestClient) -> None:
     assert len(links) > 12
     for link in links:
         assert at_shift.get(link).status_code == 200, link
-    assert re.search(r'<a href="/events\?[^"]*verdict=reject">9 ■</a>|verdict=reject">\d+ ■</a>', text)
+    assert re.search(r'<a href="/events\?[^"]*verdict=reject&amp;challenges=without">\d+ ■</a>', text)
     without = re.sub(r"</?a[^>]*>", "", text)
     assert timeless(without) == timeless(at_shift.get("/report/file", params={"shift": SHIFT}).text)
 
@@ -182,10 +182,11 @@ def test_a_time_that_has_not_begun(at_shift: TestClient) -> None:
     assert at_shift.get(f"/report/file?{asked}").status_code == 400
 
 
-def test_too_many_at_once_wait_and_are_refused(at_shift: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(report_pages, "_LONGEST_WAIT_S", 0.01)
+def test_too_many_at_once_are_refused_at_once(at_shift: TestClient) -> None:
+    """They wait in no thread: the other pages need those."""
     with report_pages._place(), report_pages._place():
         refused = at_shift.get("/report/file", params={"shift": SHIFT})
         assert refused.status_code == 503
         assert "too many reports" in refused.text
+        assert refused.headers["retry-after"] == "10"
     assert at_shift.get("/report/file", params={"shift": SHIFT}).status_code == 200

@@ -18,11 +18,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
 from tests.fakes.shift_records import BERLIN, SHIFT_HOURS, SHIFT_S, made_shift
 
+from vision_line.desk.cases.record_check import CheckedRecord
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.record_reader import RecordReader
 from vision_line.desk.report.document import css_text, document
 from vision_line.desk.report.journal_proof import JournalCheck
 from vision_line.desk.report.period import WantedPeriod
+from vision_line.desk.report.report_pages import checked_journal
 from vision_line.desk.report.shift_report import ShiftReport, check_journal_of, read_report
 from vision_line.records.columns import Table
 from vision_line.records.journal import Kind
@@ -254,6 +256,16 @@ def test_a_checked_journal_says_its_head_and_a_broken_one_what_is_wrong(rows: De
     assert "These records are not what was written" in document(
         report_on(rows.directory, WantedPeriod(last="1h"), check=found)
     )
+
+
+def test_a_check_that_could_not_be_made_is_said_with_its_reason(rows: DeskRecords) -> None:
+    """It is neither one that nobody asked for nor one that found something."""
+    rows.run(SHIFT_S, SHIFT_S + 3600, "cam01")
+    check = checked_journal(CheckedRecord(None, "it could not be checked: the disk was full", NOW_UTC))
+    text = document(report_on(rows.directory, WantedPeriod(last="1h"), check=check))
+    assert text.count("it could not be checked: the disk was full") == 2
+    assert "was not given" not in text
+    assert "are not what was written" not in text
 
 
 def test_seals_over_the_time_are_counted(shift: Path) -> None:
