@@ -326,7 +326,7 @@ def test_the_gallery_filters_by_review(filled: DeskRecords, client: TestClient) 
     assert numbers("reviewed") == reviewed
     assert numbers("overruled") == {events[1]["number"]}
     assert numbers("not reviewed") == set(range(1, EVENTS + 1)) - reviewed
-    assert len(numbers("")) == len(numbers("something")) == EVENTS
+    assert len(numbers("")) == EVENTS
     page = client.get("/events?reviewed=overruled").text
     assert page.count("✕ overruled") == 1
     assert "<option selected>overruled" in page
