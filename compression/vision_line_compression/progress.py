@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The progress of a run on a terminal: one bar for the stage that works, one line for each that is done.
 
-Where standard error is no terminal there are only the lines.
+Where standard error is no terminal there are only lines: one for each stage that is done, and one a minute of how far
+the one that works is.
 """
 
 from __future__ import annotations
@@ -25,21 +26,28 @@ from rich.progress import (
 
 from vision_line.ports import ProgressCallback
 
+#: How often a stage says how far it is where there is no bar.
+LINE_EVERY_S = 60.0
+
 
 class ProgressDisplay:
     """Shows stages on standard error, so that results on standard output stay clean."""
 
-    def __init__(self) -> None:
-        """Write to standard error."""
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        """Write to standard error; `clock` counts seconds."""
         self._console = Console(stderr=True, highlight=False)
+        self._clock = clock
 
     @contextmanager
     def stage(self, title: str) -> Iterator[ProgressCallback]:
         """Show a stage while the block runs, and how long it took when it is done."""
         with self._bar(title, TimeRemainingColumn()) as (progress, task):
+            lines = _MinuteLines(title, self._clock, self.say)
 
             def report(done: int, total: int) -> None:
                 progress.update(task, completed=done, total=total or None)
+                if not self._console.is_terminal:
+                    lines.report(done, total)
 
             yield report
 
@@ -65,11 +73,11 @@ class ProgressDisplay:
             MofNCompleteColumn(),
             time_column,
         )
-        begin = time.monotonic()
+        begin = self._clock()
         shown = self._console.is_terminal
         with Progress(*columns, console=self._console, transient=True, disable=not shown) as progress:
             yield progress, progress.add_task(title, total=None)
-        self._console.print(f"{title}: done in {time.monotonic() - begin:.0f} s")
+        self._console.print(f"{title}: done in {self._clock() - begin:.0f} s")
 
     def say(self, text: str) -> None:
         """Show a line."""
@@ -82,3 +90,26 @@ class ProgressDisplay:
     def warn(self, text: str) -> None:
         """Show what the user should not overlook."""
         self._console.print(f"WARNING: {text}", style="bold yellow", markup=False, soft_wrap=True)
+
+
+class _MinuteLines:
+    """Says once a minute how far a stage is: in a log, silence for hours is no news."""
+
+    def __init__(self, title: str, clock: Callable[[], float], say: Callable[[str], None]) -> None:
+        self._title, self._clock, self._say = title, clock, say
+        self._begin = self._last = clock()
+        self._first: int | None = None  # what was done before: a training that goes on does not begin at nothing
+
+    def report(self, done: int, total: int) -> None:
+        now = self._clock()
+        if self._first is None:
+            self._first = done
+        if now - self._last < LINE_EVERY_S:
+            return
+        self._last = now
+        known = f" of {total}" if total else ""
+        left = ""
+        if total and done > self._first:
+            minutes = (now - self._begin) * (total - done) / (done - self._first) / 60
+            left = f", {minutes:.0f} min left"
+        self._say(f"{self._title}: {done}{known}{left}")

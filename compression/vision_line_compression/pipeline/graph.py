@@ -44,7 +44,7 @@ class CompressionPipeline:
         self._recipe = inputs.loaded.recipe
 
     @cached_property
-    def start(self) -> Artifact:
+    def start(self) -> TrainedModel:
         """The parent, or the parent after its sparsity training."""
         return sparsify(self._context)
 
@@ -58,14 +58,14 @@ class CompressionPipeline:
         """Plans, prunings and fine-tunings of the product; None where the recipe prunes nothing."""
         if self._recipe.prune is None:
             return None
-        return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start, all_ends(self._recipe))
+        return prune_and_fine_tune(self._context, "", self._recipe.prune, self.start.checkpoint, all_ends(self._recipe))
 
     @cached_property
     def fine_tuned(self) -> TrainedModel:
         """The pruned model after its fine-tuning; the parent after it where nothing is pruned."""
-        epochs = fine_tuning_epochs(self._recipe)
+        epochs = self.start.epochs + fine_tuning_epochs(self._recipe)
         if self.chain is None:
-            return TrainedModel(fine_tune(self._context, "recover", self.start, None), epochs)
+            return TrainedModel(fine_tune(self._context, "recover", self.start.checkpoint, None), epochs)
         return TrainedModel(self.chain.fine_tuned, epochs)
 
     @cached_property
@@ -84,7 +84,7 @@ class CompressionPipeline:
         context = self._context
         rows = {RowKind.PARENT: TrainedModel(context.parent, 0)}
         if self.chain is not None:
-            pruned, epochs = self.chain.pruned, sum(step.epochs for step in self._recipe.step)
+            pruned, epochs = self.chain.pruned, self.start.epochs + sum(step.epochs for step in self._recipe.step)
             rows[RowKind.PRUNED] = TrainedModel(context.output(pruned, PRUNED), epochs)
             rows[RowKind.RECALIBRATED] = TrainedModel(context.output(pruned, RECALIBRATED), epochs)
         rows[RowKind.RECOVERED] = self.fine_tuned
@@ -143,7 +143,8 @@ class CompressionPipeline:
             evaluations=self.evaluations,
             epochs={row: made.epochs for row, made in self.checkpoints.items()} | int8_epochs,
             product=self.product,
-            plan=None if self.chain is None else self.chain.plans[-1],
+            float_product=self._float_product,
+            plans=() if self.chain is None else self.chain.plans,
             finished=self.finished.checkpoint,
             distilled=None if self._recipe.distill is None else self.distilled.checkpoint,
             speed=self.speed,

@@ -21,11 +21,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import IO
 
-from pydantic import JsonValue, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.files import Document, sha256_of
+from vision_line_compression.pipeline.machine import library_versions, this_machine
 
 MARKER = "done.json"
 LOCK = "run.lock"
@@ -86,6 +87,8 @@ class Marker(Document):
     outputs: dict[str, str]  # path in the folder: SHA-256
     seconds: float  # of the last attempt
     inputs: dict[str, str]
+    machine: str = ""  # which ended it; "" in a folder of an older version
+    versions: dict[str, str] = Field(default_factory=dict)
 
 
 class Workspace:
@@ -100,12 +103,15 @@ class Workspace:
         """Return where `stage` works, whether it is done or not."""
         return self.root / f"{stage.name}-{stage.key[:12]}"
 
+    def marker(self, stage: Stage) -> Marker | None:
+        """Return what was written when `stage` was done; None where its folder is not there any more."""
+        return _read_marker(self.folder(stage) / MARKER)
+
     def is_done(self, stage: Stage) -> bool:
         """Return whether the result is there, complete and unaltered."""
         if stage.key in self._verified:
             return True
-        folder = self.folder(stage)
-        marker = _read_marker(folder / MARKER)
+        folder, marker = self.folder(stage), self.marker(stage)
         whole = (
             marker is not None
             and marker.key == stage.key
@@ -167,6 +173,8 @@ class Workspace:
             outputs={str(path.relative_to(folder)): sha256_of(path) for path in outputs},
             seconds=round(time.monotonic() - begin, 1),
             inputs=dict(stage.inputs),
+            machine=this_machine(),
+            versions=library_versions(),
         )
         marker.write(folder / MARKER)
         self._verified.add(stage.key)

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from vision_line.errors import ConfigError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.prune.channels import Differentiate, kept_channels, rate_channels
@@ -62,6 +63,7 @@ def plan_pruning(
     differentiate: Differentiate | None = None,
     latency: LatencyTable | None = None,
     reference: Mapping[CostKind, float] | None = None,
+    progress: ProgressCallback | None = None,
 ) -> PruningPlan:
     """Decide what to remove from `checkpoint`, which is not changed.
 
@@ -69,7 +71,7 @@ def plan_pruning(
     and must leave it as it was. Without it importance alone decides. `differentiate` leaves
     gradients of the training loss in that copy (criterion "taylor"). `latency` is the target's table (budget of
     latency). `reference` gives the costs that the budget's shares refer to where they are not this checkpoint's own,
-    as in progressive pruning.
+    as in progressive pruning. `progress` is told how much of the sensitivity was measured.
 
     Raises:
         ConfigError: Something that the settings need was not given, or the budget cannot be reached: the message
@@ -79,7 +81,7 @@ def plan_pruning(
     _ensure_given(settings, differentiate, latency)
     network = _examined(checkpoint, settings, differentiate, latency, reference or {})
     limits = _limits(network, settings)
-    curves, parent_score = _measured(network, settings, score)
+    curves, parent_score = _measured(network, settings, score, progress)
     losses = _accuracy_losses(network, settings, curves, parent_score)
     problem = Knapsack(tuple(unit.widths for unit in network.units), losses, tuple(limits.values()))
     solution = _solved(problem, network, settings)
@@ -148,13 +150,16 @@ def _limits(network: _Network, settings: PruneSettings) -> dict[CostKind, Limit]
     }
 
 
-def _measured(network: _Network, settings: PruneSettings, score: Score | None) -> tuple[dict[str, Curve], float | None]:
+def _measured(
+    network: _Network, settings: PruneSettings, score: Score | None, progress: ProgressCallback | None
+) -> tuple[dict[str, Curve], float | None]:
     if score is None or settings.method != "sensitivity":
         return {}, None
     parent_score = score(network.model)
     if not parent_score > 0.0:
         raise ConfigError(f"sensitivity: the parent scores {parent_score:g}, expected a score above zero")
-    return measure_sensitivity(network.model, network.units, network.ratings, score, settings.probes), parent_score
+    curves = measure_sensitivity(network.model, network.units, network.ratings, score, settings.probes, progress)
+    return curves, parent_score
 
 
 def _accuracy_losses(

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from vision_line.ports import ProgressCallback
 from vision_line_compression.prune.channels import lowest_first, silenced
 from vision_line_compression.prune.groups import ChannelUnit
 
@@ -25,14 +26,30 @@ Ratings = Mapping[str, NDArray[np.float64]]
 
 
 def measure_sensitivity(
-    model: nn.Module, units: Sequence[ChannelUnit], ratings: Ratings, score: Score, probes: Sequence[float]
+    model: nn.Module,
+    units: Sequence[ChannelUnit],
+    ratings: Ratings,
+    score: Score,
+    probes: Sequence[float],
+    progress: ProgressCallback | None = None,
 ) -> dict[str, Curve]:
     """Silence, for each unit alone, its least important channels and score the model.
 
     `probes` are shares of channels to silence; where one is below a unit's narrowest width, that width is measured.
-    This calls `score` about len(units) · len(probes) times.
+    This calls `score` about len(units) · len(probes) times, and `progress` after each with the very number.
     """
-    return {unit.name: _curve(model, unit, ratings, score, probes) for unit in units}
+    widths = {unit.name: _probed_widths(unit, probes) for unit in units}
+    total, done = sum(map(len, widths.values())), 0
+
+    def counted(silenced_model: nn.Module) -> float:
+        nonlocal done
+        value = score(silenced_model)
+        done += 1
+        if progress is not None:
+            progress(done, total)
+        return value
+
+    return {unit.name: _curve(model, unit, ratings, counted, widths[unit.name]) for unit in units}
 
 
 def measured_loss(unit: ChannelUnit, curve: Curve, parent_score: float) -> tuple[float, ...]:
@@ -87,8 +104,11 @@ def lowest_channels(unit: ChannelUnit, ratings: Ratings, width: int) -> dict[str
     return removed
 
 
-def _curve(model: nn.Module, unit: ChannelUnit, ratings: Ratings, score: Score, probes: Sequence[float]) -> Curve:
-    widths = sorted({_nearest(unit, probe) for probe in probes} - {unit.channels}, reverse=True)
+def _probed_widths(unit: ChannelUnit, probes: Sequence[float]) -> list[int]:
+    return sorted({_nearest(unit, probe) for probe in probes} - {unit.channels}, reverse=True)
+
+
+def _curve(model: nn.Module, unit: ChannelUnit, ratings: Ratings, score: Score, widths: Sequence[int]) -> Curve:
     points = []
     for width in widths:
         with silenced(model, unit.groups, lowest_channels(unit, ratings, width)):

@@ -89,6 +89,8 @@ class ReportRow(FrozenModel):
     """What was measured; null: not run."""
     difference: PairedDifference | None = None
     """This model minus the better parent; null for that parent itself and for what was not run."""
+    from_float: PairedDifference | None = None
+    """An INT8 model minus the float model that was quantized; null for others and in older reports."""
     speedup: Figure | None = None
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
     engine_speedup: Figure | None = None
@@ -114,9 +116,9 @@ class SensitivityCurve(FrozenModel):
     name: str
     """The unit."""
     kept_share: tuple[Figure, ...]
-    """Shares of the channels kept."""
+    """Shares of the channels kept, of those before the last step of pruning."""
     score_share: tuple[Figure, ...]
-    """Score as a share of the parent's at each."""
+    """Score at each, as a share of that with all of them."""
 
 
 class Identity(FrozenModel):
@@ -137,9 +139,9 @@ class Identity(FrozenModel):
     seed: int
     """Start of the random numbers."""
     versions: dict[str, str]
-    """Versions of the libraries."""
+    """Versions of the libraries that made the report; remarks name what was done with others."""
     machine: str
-    """Where it was measured."""
+    """Where the report was made; remarks name what was done elsewhere."""
 
 
 class Headline(FrozenModel):

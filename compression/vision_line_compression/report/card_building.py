@@ -30,6 +30,7 @@ from vision_line_compression.report.card import (
     KeptChannels,
     ReportCard,
     ReportRow,
+    RowGroup,
     RowKind,
     SensitivityCurve,
 )
@@ -69,14 +70,16 @@ def build_card(
     dataset: Dataset,
     gates: GateSettings,
     *,
-    plan: PruningPlan | None = None,
+    float_product: RowKind | None = None,
+    plans: Sequence[PruningPlan] = (),
     robustness: RobustnessComparison | None = None,
     remarks: Sequence[str] = (),
     resamples: int = RESAMPLES,
 ) -> ReportCard:
-    """Put the card together; `dataset` is what all of `runs` were evaluated on.
+    """Put the card together; `dataset` is what all of `runs` were evaluated on, `plans` those of all steps in order.
 
-    Every run is compared with the better parent, with intervals from images drawn anew.
+    Every run is compared with the better parent, and INT8 with `float_product`, the model that was quantized, with
+    intervals from images drawn anew.
 
     Raises:
         ConfigError: the parent or the product was not run, or the evaluations cannot be compared.
@@ -94,6 +97,11 @@ def build_card(
     differences = {
         kind: difference(ours, drawn[reference], seed) for kind, ours in drawn.items() if kind is not reference
     }
+    rounded = {
+        kind: difference(ours, drawn[float_product], seed)
+        for kind, ours in drawn.items()
+        if kind.group is RowGroup.INT8 and float_product is not None
+    }
     parents = {words: runs[kind].evaluation for kind, words in PARENTS.items() if kind in runs}
     checked = _checked(runs, product, parents, gates)
     return ReportCard(
@@ -103,9 +111,9 @@ def build_card(
         reference=reference,
         passed=all(gate.passed for gate in checked),
         gates=checked,
-        rows=tuple(_row(kind, runs.get(kind), differences.get(kind)) for kind in RowKind),
-        kept_channels=() if plan is None else kept_channels(plan),
-        sensitivity=() if plan is None else sensitivity_curves(plan),
+        rows=tuple(_row(kind, runs.get(kind), differences.get(kind), rounded.get(kind)) for kind in RowKind),
+        kept_channels=kept_channels(plans[0], plans[-1]) if plans else (),
+        sensitivity=sensitivity_curves(plans[-1]) if plans else (),
         robustness=robustness,
         remarks=tuple(remarks),
     )
@@ -123,13 +131,17 @@ def _checked(
     return (*checked, *(gate.model_copy(update={"form": UNSIGNED.name}) for gate in more))
 
 
-def kept_channels(plan: PruningPlan) -> tuple[KeptChannels, ...]:
-    """Return what `plan` keeps of each group, in its order."""
+def kept_channels(first: PruningPlan, last: PruningPlan) -> tuple[KeptChannels, ...]:
+    """Return what the `last` plan keeps of each group, in its order, of the channels that the `first` one found."""
+    channels = {planned.group.name: planned.group.channels for planned in first.groups}
     return tuple(
         KeptChannels(
-            name=planned.group.name, stage=planned.stage, kept=len(planned.kept), channels=planned.group.channels
+            name=planned.group.name,
+            stage=planned.stage,
+            kept=len(planned.kept),
+            channels=channels[planned.group.name],  # every step traces the same layers
         )
-        for planned in plan.groups
+        for planned in last.groups
     )
 
 
@@ -148,7 +160,9 @@ def sensitivity_curves(plan: PruningPlan) -> tuple[SensitivityCurve, ...]:
     )
 
 
-def _row(kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | None) -> ReportRow:
+def _row(
+    kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | None, from_float: PairedDifference | None
+) -> ReportRow:
     if run is None:
         return ReportRow(kind=kind, title=kind.heading, note=kind.note)
     return ReportRow(
@@ -158,6 +172,7 @@ def _row(kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | 
         epochs=run.epochs,
         evaluation=run.evaluation,
         difference=difference,
+        from_float=from_float,
         speedup=run.speedup,
         engine_speedup=run.engine_speedup,
     )

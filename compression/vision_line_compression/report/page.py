@@ -93,7 +93,7 @@ def _plots(card: ReportCard) -> Iterator[_Plot]:
     sides = ((plots.PARENT, "float"), (plots.PRODUCT, "quantized"))
     yield _Plot("Corrupted images", _corruption_text(card), corrupted, sides, wide=True)
     curves = plots.sensitivity(card.sensitivity) if card.sensitivity else None
-    text = "Each line is one unit of the network that loses channels alone."
+    text = "Each line is one unit of the network, as it was before the last step of pruning, that loses channels alone."
     yield _Plot("Sensitivity", text, curves, wide=True)
     kept = plots.kept_channels(card.kept_channels) if card.kept_channels else None
     yield _Plot("Kept channels", "Filled: stays. Colour: place in the network.", kept, _STAGES, wide=True)

@@ -226,6 +226,35 @@ def test_the_unsigned_variant_passes_the_same_gates(
     assert "qdq-u8-7bit" in render_page(card)
 
 
+def test_int8_is_compared_with_the_float_model_that_was_quantized(
+    predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
+) -> None:
+    """What rounding alone took: nothing where both find the same, else the very difference."""
+    identity = Identity(
+        name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
+        data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
+    )  # fmt: skip
+    fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
+    same, worse = (
+        MeasuredRun(measure(found, model, dataset, EvaluationSettings()), found) for found in (predictions, fewer)
+    )
+    runs = {RowKind.PARENT: worse, RowKind.RECOVERED: same, RowKind.INT8_MAX: same, RowKind.INT8_MSE: worse}
+
+    card = build_card(
+        identity, runs, RowKind.INT8_MAX, dataset, GateSettings(), float_product=RowKind.RECOVERED, resamples=10
+    )
+
+    equal, lost = card.row(RowKind.INT8_MAX).from_float, card.row(RowKind.INT8_MSE).from_float
+    assert equal is not None
+    assert lost is not None
+    assert {(found.value, found.low, found.high) for found in (equal.map50_95, equal.miss_rate)} == {(0.0, 0.0, 0.0)}
+    point, before = worse.evaluation.operating[0], evaluation.operating[0]
+    assert point.missed > before.missed
+    assert lost.miss_rate.value == pytest.approx((point.missed - before.missed) / before.boxes, abs=1e-6)
+    assert card.row(RowKind.RECOVERED).from_float is None
+    assert "against its float model" in render_page(card)
+
+
 def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
     """A report without what it compares is refused."""
     with pytest.raises(ConfigError, match="parent"):

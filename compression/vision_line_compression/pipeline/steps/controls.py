@@ -14,7 +14,7 @@ from vision_line.errors import ModelError
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.network.detection_network import network_of
-from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
+from vision_line_compression.pipeline.context import Context, TrainedModel
 from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.prune import PRUNED
@@ -26,7 +26,8 @@ from vision_line_compression.pipeline.steps.recover import (
     prune_and_fine_tune,
 )
 from vision_line_compression.pipeline.steps.train import train
-from vision_line_compression.training.schedule import Phase, Schedule, plan_distillation, plan_qat
+from vision_line_compression.prune.settings import Budget
+from vision_line_compression.training.schedule import Phase, Schedule, plan_distillation, plan_qat, plan_sparsifying
 
 NARROW = "narrow.pt"
 
@@ -35,7 +36,7 @@ _STEPS = 64
 
 
 def control(
-    context: Context, wanted: Control, start: Artifact, chain: PruningChain | None, fine_tuned: TrainedModel
+    context: Context, wanted: Control, start: TrainedModel, chain: PruningChain | None, fine_tuned: TrainedModel
 ) -> TrainedModel:
     """Return the model of one control; `start`, `chain` and `fine_tuned` are the product's.
 
@@ -64,18 +65,20 @@ def _longer(context: Context) -> TrainedModel:
     return TrainedModel(train(context, "longer", context.parent, schedule), schedule.epochs)
 
 
-def _uniform(context: Context, start: Artifact) -> TrainedModel:
+def _uniform(context: Context, start: TrainedModel) -> TrainedModel:
     recipe = context.recipe
     section = recipe.pruning.model_copy(update={"method": "uniform"})
-    chain = prune_and_fine_tune(context, "uniform-", section, start, all_ends(recipe))
-    return distill(context, "uniform-distill", TrainedModel(chain.fine_tuned, fine_tuning_epochs(recipe)))
+    chain = prune_and_fine_tune(context, "uniform-", section, start.checkpoint, all_ends(recipe))
+    epochs = start.epochs + fine_tuning_epochs(recipe)
+    return distill(context, "uniform-distill", TrainedModel(chain.fine_tuned, epochs))
 
 
-def _one_shot(context: Context, start: Artifact) -> TrainedModel:
+def _one_shot(context: Context, start: TrainedModel) -> TrainedModel:
     recipe = context.recipe
     epochs = fine_tuning_epochs(recipe)
-    chain = prune_and_fine_tune(context, "one-shot-", recipe.pruning, start, [(recipe.pruning.budget, epochs)])
-    return distill(context, "one-shot-distill", TrainedModel(chain.fine_tuned, epochs))
+    ends: list[tuple[Budget, int | None]] = [(recipe.pruning.budget, epochs)]
+    chain = prune_and_fine_tune(context, "one-shot-", recipe.pruning, start.checkpoint, ends)
+    return distill(context, "one-shot-distill", TrainedModel(chain.fine_tuned, start.epochs + epochs))
 
 
 def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
@@ -95,16 +98,19 @@ def _narrow(context: Context, chain: PruningChain) -> TrainedModel:
 
 
 def _all_phases(context: Context) -> tuple[Phase, ...]:
-    """Return every phase of training that the product had after the parent."""
+    """Return every phase of training that the product had after the parent; channels are pulled to zero in none."""
     recipe = context.recipe
-    schedules = [fine_tuning(recipe, step.epochs) for step in recipe.step]
+    schedules: list[Schedule] = []
+    if recipe.sparsify is not None:
+        schedules.append(plan_sparsifying(recipe.sparsify, recipe.train, recipe.seed))
+    schedules += [fine_tuning(recipe, step.epochs) for step in recipe.step]
     schedules.append(fine_tuning(recipe, None))
     if recipe.distill is not None:
         schedules.append(plan_distillation(recipe.distill, recipe.train, recipe.seed))
     if recipe.qat is not None:
         schedules.append(plan_qat(recipe.qat, recipe.train, recipe.seed))
     return tuple(
-        phase.model_copy(update={"name": f"{phase.name}-{number}"})
+        phase.model_copy(update={"name": f"{phase.name}-{number}", "sparsity": 0.0})
         for number, schedule in enumerate(schedules, start=1)
         for phase in schedule.phases
     )

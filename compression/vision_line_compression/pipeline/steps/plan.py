@@ -41,9 +41,10 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         result = plan_pruning(
             opened,
             settings,
-            _relative_score(labelled, opened, progress),
+            _relative_score(labelled, opened),
             differentiate=learned.differentiate,
             latency=None if measured is None else LatencyTable.read(context.output(measured, LATENCY).path),
+            progress=progress,
             reference=None if first is None else reference_costs(PruningPlan.read(context.output(first, PLAN).path)),
         )
         result.write(folder / PLAN)
@@ -59,15 +60,11 @@ def reference_costs(first: PruningPlan) -> Mapping[CostKind, float]:
     return {kind: cost.reference for kind, cost in first.costs.items()}
 
 
-def _relative_score(loss: LabelledLoss, original: Checkpoint, progress: ProgressCallback) -> Score:
+def _relative_score(loss: LabelledLoss, original: Checkpoint) -> Score:
     """Return the original's loss over a model's: 1 for the original, towards 0 for a ruined one."""
     best = loss.mean(original.model)
-    done = 0
 
     def score(model: nn.Module) -> float:
-        nonlocal done
-        done += 1
-        progress(done, 0)  # the planner alone knows how many there will be
         return best / loss.mean(model)
 
     return score

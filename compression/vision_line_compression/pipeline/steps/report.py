@@ -6,21 +6,19 @@ from __future__ import annotations
 import datetime
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from pydantic import JsonValue
 
-from vision_line.cores import usable_cores
-from vision_line.devices.proof.processor import this_processor
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.stage import Stage, StagePlace
+from vision_line_compression.pipeline.machine import library_versions, this_machine
+from vision_line_compression.pipeline.stage import Marker, Stage, StagePlace
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.plan import PLAN
@@ -30,19 +28,6 @@ from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, build_card
 from vision_line_compression.report.page import PAGE_FILE, write_report
-
-#: Whose versions a report names, where they are installed.
-LIBRARIES = (
-    "torch",
-    "torch-pruning",
-    "ultralytics",
-    "ultralytics-opencv-headless",
-    "onnx",
-    "onnxruntime",
-    "openvino",
-    "numpy",
-)
-
 
 #: Keys that name files, which lie elsewhere on every machine.
 _PATHS = {"parent": {"checkpoint"}, "data": {"yaml", "more"}, "quantize": {"calibration"}}
@@ -55,7 +40,8 @@ class Reported:
     evaluations: Mapping[RowKind, Stage]
     epochs: Mapping[RowKind, float]  # of each model, since the parent
     product: RowKind
-    plan: Stage | None
+    float_product: RowKind  # what was quantized
+    plans: tuple[Stage, ...]  # of all steps
     finished: Artifact
     distilled: Artifact | None
     speed: Stage | None
@@ -66,24 +52,28 @@ def report(context: Context, reported: Reported) -> Stage:
     """Return the stage that writes `report.json` and `report.html`."""
     recipe = context.recipe
 
+    extras = tuple(stage for stage in (reported.speed, reported.robustness) if stage is not None)
+    after = (*reported.evaluations.values(), *reported.plans, *reported.finished.after, *extras)
+
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
-        write_report(_card(context, reported), folder)
+        write_report(_card(context, reported, after), folder)
         return [folder / REPORT_FILE, folder / PAGE_FILE]
 
-    plans, extras = (
-        tuple(stage for stage in stages if stage is not None)
-        for stages in ((reported.plan,), (reported.speed, reported.robustness))
-    )
-    after = (*reported.evaluations.values(), *plans, *reported.finished.after, *extras)
     key: dict[str, JsonValue] = {"gates": plain(recipe.gates), "name": recipe.name, "seed": recipe.seed}
-    return context.stage("report", work, key, after=after, data=("train", "val", "judge"), place=StagePlace.HERE)
+    return context.stage(
+        "report",
+        work,
+        key,
+        after=after,
+        data=("train", "val", "judge"),
+        version=2,  # which has the better parent in each figure, INT8 against its float model, and who did what
+        place=StagePlace.HERE,
+    )
 
 
-def _card(context: Context, reported: Reported) -> ReportCard:
+def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> ReportCard:
     recipe, inputs = context.recipe, context.inputs
-    speeds = robustness = plan = None
-    if reported.plan is not None:
-        plan = PruningPlan.read(context.output(reported.plan, PLAN).path)
+    speeds = robustness = None
     if reported.speed is not None:
         speeds = Speeds.read(context.output(reported.speed, SPEED).path)
     if reported.robustness is not None:
@@ -91,22 +81,23 @@ def _card(context: Context, reported: Reported) -> ReportCard:
     runs = {
         row: _run(context, row, stage, reported.epochs.get(row), speeds) for row, stage in reported.evaluations.items()
     }
+    markers = [found for stage in _all_before(after) if (found := context.workspace.marker(stage)) is not None]
     return build_card(
         identify(inputs),
         runs,
         reported.product,
         context.test_images,
         recipe.gates,
-        plan=plan,
+        float_product=reported.float_product,
+        plans=[PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans],
         robustness=robustness,
-        remarks=tuple(_remarks(inputs, reported.distilled)),
+        remarks=(*_remarks(inputs, reported.distilled), *done_elsewhere(markers, this_machine(), library_versions())),
     )
 
 
 def identify(inputs: Inputs) -> Identity:
     """Return what a report is about."""
     recipe = inputs.loaded.recipe
-    processor = this_processor()
     text = json.dumps(recipe.model_dump(mode="json", exclude=_PATHS))
     return Identity(
         name=recipe.name,
@@ -116,8 +107,8 @@ def identify(inputs: Inputs) -> Identity:
         recipe_sha256=hashlib.sha256(text.encode()).hexdigest(),
         data_sha256=dict(inputs.hashes),
         seed=recipe.seed,
-        versions=dict(_versions()),
-        machine=f"{processor.name or processor.machine} ({processor.instruction_set}), {usable_cores()} cores",
+        versions=library_versions(),
+        machine=this_machine(),
     )
 
 
@@ -153,9 +144,29 @@ def _remarks(inputs: Inputs, distilled: Artifact | None) -> Iterator[str]:
         yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
 
 
-def _versions() -> Iterator[tuple[str, str]]:
-    for library in LIBRARIES:
-        try:
-            yield library, version(library)
-        except PackageNotFoundError:
+def done_elsewhere(markers: Iterable[Marker], machine: str, versions: Mapping[str, str]) -> Iterator[str]:
+    """Yield a sentence for all stages that another machine did than `machine`, or other versions than `versions`."""
+    others: dict[str, list[str]] = {}
+    for marker in markers:
+        if not marker.machine:
+            others.setdefault("The machine and the versions of these stages are not recorded", []).append(marker.stage)
             continue
+        if marker.machine != machine:
+            others.setdefault(f"Done on another machine, {marker.machine}", []).append(marker.stage)
+        found = marker.versions.items() ^ versions.items()
+        if libraries := sorted({library for library, _ in found}):
+            named = ", ".join(f"{library} {marker.versions.get(library, 'missing')}" for library in libraries)
+            others.setdefault(f"Done with other versions, {named}", []).append(marker.stage)
+    for words, stages in others.items():
+        yield f"{words}: {', '.join(stages)}"
+
+
+def _all_before(stages: Iterable[Stage]) -> Iterator[Stage]:
+    """Yield all that `stages` rest on, and themselves, each once."""
+    seen, todo = set[str](), list(stages)
+    while todo:
+        stage = todo.pop(0)
+        if stage.key not in seen:
+            seen.add(stage.key)
+            yield stage
+            todo += stage.after

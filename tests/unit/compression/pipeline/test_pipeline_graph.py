@@ -150,3 +150,23 @@ def test_without_pruning_the_parent_is_trained_on_and_quantized(inputs: Inputs) 
     assert not {name for name in made if name.startswith(("plan", "prune", "latency"))}
     assert {"recover", "export-recovered", "quantize", "bundle", "report"} <= made.keys()
     assert list(pipeline.checkpoints) == [RowKind.PARENT, RowKind.RECOVERED, RowKind.LONGER]
+
+
+def test_controls_train_as_long_as_a_product_with_sparsity_training(inputs: Inputs) -> None:
+    """Else every drop would be against a parent that had less; the sparsity itself is the product's alone."""
+    recipe = Recipe.model_validate(
+        inputs.loaded.recipe.model_dump() | {"sparsify": {"epochs": 7}, "qat": {"epochs": 2}}
+    )
+    with_it = replace(inputs, loaded=replace(inputs.loaded, recipe=recipe))
+    pipeline, plain = (CompressionPipeline(given, Workspace(Path("work"))) for given in (with_it, inputs))
+
+    rows, before = pipeline.checkpoints, plain.checkpoints
+    assert rows[RowKind.PRUNED].epochs == before[RowKind.PRUNED].epochs + 7
+    assert rows[RowKind.LONGER].epochs == rows[RowKind.QUANTIZATION_AWARE].epochs == pipeline.finished.epochs
+    assert rows[RowKind.NARROW].epochs == before[RowKind.NARROW].epochs + 9
+    for kind in (RowKind.RECOVERED, RowKind.DISTILLED, RowKind.NO_TEACHER, RowKind.UNIFORM, RowKind.ONE_SHOT):
+        assert rows[kind].epochs == before[kind].epochs + 7
+    longer = rows[RowKind.LONGER].checkpoint.stage
+    assert longer is not None
+    schedule: Any = longer.settings["schedule"]
+    assert (schedule["phases"][0]["epochs"], schedule["phases"][0]["sparsity"]) == (7, 0.0)

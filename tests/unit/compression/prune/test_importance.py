@@ -136,8 +136,12 @@ def test_probes_silence_the_least_valuable_and_restore() -> None:
         seen.append([round(value, 3) for value in bn.weight.tolist()])
         return 1.0
 
-    curves = measure_sensitivity(model, [UNIT], ratings, score, (0.25, 0.5, 0.99))
+    reported: list[tuple[int, int]] = []
+    curves = measure_sensitivity(
+        model, [UNIT], ratings, score, (0.25, 0.5, 0.99), lambda done, total: reported.append((done, total))
+    )
 
+    assert reported == [(1, 3), (2, 3), (3, 3)]
     assert seen == [[-0.5, 0.0, 0.2, 0.3], [-0.5, 0.0, 0.0, 0.3], [-0.5, 0.0, 0.0, 0.0]]
     assert [share for share, _ in curves["first"]] == [0.75, 0.5, 0.25]
     assert model.bn.weight.tolist()[1] == pytest.approx(0.1)

@@ -9,14 +9,14 @@ from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.report.card_building import kept_channels, sensitivity_curves
 
 
-def make_plan(parent_score: float | None = 0.5) -> PruningPlan:
+def make_plan(parent_score: float | None = 0.5, channels: int = 32, kept: int = 24) -> PruningPlan:
     """Return a plan with one group."""
-    group = ChannelGroup(name="model.2.cv1.conv", channels=32, members=())
+    group = ChannelGroup(name="model.2.cv1.conv", channels=channels, members=())
     return PruningPlan(
         parent_sha256="0" * 64,
         family="v8",
         settings=PruneSettings(budget=Budget(params=0.5)),
-        groups=(PlannedGroup(unit="model.2.cv1.conv", stage="p2", group=group, kept=tuple(range(24))),),
+        groups=(PlannedGroup(unit="model.2.cv1.conv", stage="p2", group=group, kept=tuple(range(kept))),),
         costs={},
         parent_score=parent_score,
         sensitivity={"model.2.cv1.conv": ((0.75, 0.45), (0.5, 0.4))},
@@ -24,10 +24,14 @@ def make_plan(parent_score: float | None = 0.5) -> PruningPlan:
 
 
 def test_kept_channels() -> None:
-    """Each group has its channels, what stays and its place."""
-    (one,) = kept_channels(make_plan())
+    """Each group has the parent's channels, what stays after the last step and its place."""
+    first, last = make_plan(channels=64, kept=32), make_plan(channels=32, kept=24)
 
-    assert (one.name, one.stage, one.kept, one.channels) == ("model.2.cv1.conv", "p2", 24, 32)
+    (one,) = kept_channels(first, last)
+    (alone,) = kept_channels(last, last)
+
+    assert (one.name, one.stage, one.kept, one.channels) == ("model.2.cv1.conv", "p2", 24, 64)
+    assert (alone.kept, alone.channels) == (24, 32)
 
 
 def test_sensitivity_is_relative_to_the_parent() -> None:

@@ -79,6 +79,14 @@ def test_differences_inside_the_interval_are_noise(card: ReportCard) -> None:
     assert "<span>−2.20</span>" in page  # recovered
 
 
+def test_int8_rows_say_what_rounding_took(card: ReportCard) -> None:
+    """Against the float model that was quantized; only those that were run."""
+    page = render_page(card)
+
+    assert page.count("against its float model") == 2
+    assert '<span class="noise">−0.40</span>' in page  # INT8, MSE, ±0.6 points
+
+
 def test_failed_gates_are_counted(card: ReportCard) -> None:
     """The result is on top, and each gate says what was found."""
     page = render_page(card)
