@@ -112,7 +112,7 @@ def build_card(
         passed=all(gate.passed for gate in checked),
         gates=checked,
         rows=tuple(_row(kind, runs.get(kind), differences.get(kind), rounded.get(kind)) for kind in RowKind),
-        kept_channels=kept_channels(plans[0], plans[-1]) if plans else (),
+        kept_channels=kept_channels(plans),
         sensitivity=sensitivity_curves(plans[-1]) if plans else (),
         robustness=robustness,
         remarks=tuple(remarks),
@@ -131,18 +131,18 @@ def _checked(
     return (*checked, *(gate.model_copy(update={"form": UNSIGNED.name}) for gate in more))
 
 
-def kept_channels(first: PruningPlan, last: PruningPlan) -> tuple[KeptChannels, ...]:
-    """Return what the `last` plan keeps of each group, in its order, of the channels that the `first` one found."""
-    channels = {planned.group.name: planned.group.channels for planned in first.groups}
-    return tuple(
-        KeptChannels(
-            name=planned.group.name,
-            stage=planned.stage,
-            kept=len(planned.kept),
-            channels=channels[planned.group.name],  # every step traces the same layers
-        )
-        for planned in last.groups
-    )
+def kept_channels(plans: Sequence[PruningPlan]) -> tuple[KeptChannels, ...]:
+    """Return what the plans of all steps leave of each group of the parent.
+
+    A group that a step has made as narrow as it may be is in no later plan.
+    """
+    found: dict[str, KeptChannels] = {}
+    for plan in plans:
+        for planned in plan.groups:
+            name, channels = planned.group.name, planned.group.channels
+            parents = found[name].channels if name in found else channels
+            found[name] = KeptChannels(name=name, stage=planned.stage, kept=len(planned.kept), channels=parents)
+    return tuple(found.values())
 
 
 def sensitivity_curves(plan: PruningPlan) -> tuple[SensitivityCurve, ...]:

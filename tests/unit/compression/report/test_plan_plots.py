@@ -27,11 +27,14 @@ def test_kept_channels() -> None:
     """Each group has the parent's channels, what stays after the last step and its place."""
     first, last = make_plan(channels=64, kept=32), make_plan(channels=32, kept=24)
 
-    (one,) = kept_channels(first, last)
-    (alone,) = kept_channels(last, last)
+    (one,) = kept_channels([first, last])
+    (alone,) = kept_channels([last])
+    (narrowest,) = kept_channels([first, last.model_copy(update={"groups": ()})])
 
     assert (one.name, one.stage, one.kept, one.channels) == ("model.2.cv1.conv", "p2", 24, 64)
     assert (alone.kept, alone.channels) == (24, 32)
+    assert (narrowest.kept, narrowest.channels) == (32, 64)  # no later plan could change it
+    assert kept_channels([]) == ()
 
 
 def test_sensitivity_is_relative_to_the_parent() -> None:
