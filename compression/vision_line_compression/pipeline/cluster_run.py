@@ -15,9 +15,9 @@ from vision_line.cluster.worker_check import NodeQuestion, Requirements, fit_nod
 from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import ConfigError, RunError
 from vision_line_compression.pipeline.graph import CompressionPipeline
-from vision_line_compression.pipeline.machine import LIBRARIES
 from vision_line_compression.pipeline.recipe import LoadedRecipe
 from vision_line_compression.pipeline.stage import Stage, StagePlace, Workspace
+from vision_line_compression.pipeline.stage_machine import LIBRARIES
 from vision_line_compression.pipeline.stage_worker import (
     WITNESS,
     PipelineAnswer,

@@ -26,7 +26,7 @@ from pydantic import Field, JsonValue, ValidationError
 from vision_line.errors import ConfigError, RunError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.files import Document, sha256_of
-from vision_line_compression.pipeline.machine import library_versions, this_machine
+from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
 
 MARKER = "done.json"
 LOCK = "run.lock"

@@ -17,8 +17,8 @@ from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.machine import library_versions, this_machine
 from vision_line_compression.pipeline.stage import Marker, Stage, StagePlace
+from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.plan import PLAN

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from vision_line_compression.pipeline.machine import library_versions, this_machine
 from vision_line_compression.pipeline.stage import Marker, Stage, Workspace
+from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
 from vision_line_compression.pipeline.steps.report import done_elsewhere
 from vision_line_compression.progress import ProgressDisplay
 
