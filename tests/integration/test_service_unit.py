@@ -88,9 +88,18 @@ def test_its_times_are_longer_than_the_programs() -> None:
 
 @pytest.mark.parametrize("of", [*UNITS.values()], ids=[*UNITS])
 def test_its_exit_codes_are_the_programs(of: Path) -> None:
-    """A wrong configuration ends it for good; an ordered end is a success."""
-    assert value_of("RestartPreventExitStatus", of) == f"{ExitCode.CONFIG:d}"
+    """An ordered end is a success; all are started again."""
+    assert value_of("Restart", of) == "always"
     assert value_of("SuccessExitStatus", of) == f"{ExitCode.INTERRUPTED:d}"
+
+
+def test_what_reads_streams_toml_begins_again_when_that_is_mended() -> None:
+    """Else a crash while it is wrong ends inspection for good. Lanes, tried each second, would take a core from it."""
+    stays = {name for name, of in UNITS.items() if "RestartPreventExitStatus=" in of.read_text(encoding="utf-8")}
+
+    assert stays == {"lanes", "desk"}
+    assert value_of("RestartPreventExitStatus", UNITS["lanes"]) == f"{ExitCode.CONFIG:d}"
+    assert float(value_of("RestartSec")) >= 5
 
 
 def test_the_desk_comes_after_the_line_in_everything() -> None:
