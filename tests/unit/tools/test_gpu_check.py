@@ -24,7 +24,7 @@ from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.selftest.report import failed, figure
 from vision_line.selftest.videos import H264, draw_images, encode_video, opened
 
-#: What CI rehearses; the self-test's checks have a test of their own. `python -m tools.gpu_check --fakes` rehearses all.
+#: What CI rehearses; the self-test has a test of its own. `python -m tools.gpu_check --fakes` rehearses all.
 REHEARSED = ("facts", "capture", "latency")
 
 
