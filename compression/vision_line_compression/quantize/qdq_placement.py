@@ -10,7 +10,8 @@
     scale may stand before them as well as behind. It is put before them, at the source, where every reader of the
     operation can use quantized values; the tensors that meet in one operation then share a scale.
 5.  A residual addition reads its skip input quantized, if that tensor is quantized anyway, and the convolution's side
-    float: an engine fuses the addition into the convolution, and reads the skip as bytes.
+    float: the skip is read as bytes. An engine fuses the addition into the convolution only where no activation stands
+    between them; in YOLO's blocks one does, and the addition goes with it into one pointwise layer.
 6.  What comes out of a convolution stays float up to its activation, unless `quantize_outputs` asks otherwise.
 """
 
