@@ -43,6 +43,10 @@ class Nobody:
     def enable(self, lane: str, *, is_enabled: bool, by: str) -> None:
         """Take nothing."""
 
+    def is_off(self, lane: str, *, by: str) -> bool:  # noqa: ARG002  as the port
+        """Nothing is off."""
+        return False
+
     def release(self, by: str) -> None:
         """Take nothing."""
 

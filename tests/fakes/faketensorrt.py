@@ -435,7 +435,7 @@ class Builder:
             "profiles": [profile.shapes for profile in config.profiles],
             "input": network.inputs[0].name,
             "output": network.outputs[0].name,
-            "details": config.profiling_verbosity is ProfilingVerbosity.DETAILED,
+            "details": self._library.has_details and config.profiling_verbosity is ProfilingVerbosity.DETAILED,
         }
         return MAGIC + json.dumps(head).encode() + b"\n" + network.serialized(network.outputs)
 
@@ -748,6 +748,7 @@ class FakeTensorRT:
     builds: int = 0
     built_on: list[int] = field(default_factory=list)  # the GPU of each build
     endless: bool = False  # builds go on until they are stopped
+    has_details: bool = True  # False: it builds as for a program that asked for none
     unfused: set[str] = field(default_factory=set)  # convolutions that it computes in float for all pairs
     wrong_from: int | None = None  # batches of this size and larger come out wrong
     flags: set[BuilderFlag] = field(default_factory=set)  # of the latest build

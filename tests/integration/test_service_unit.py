@@ -50,8 +50,9 @@ def test_there_are_all_that_the_page_names() -> None:
 
 
 def test_a_node_is_kept_alive_and_confined_as_a_line_is() -> None:
-    """Of what the two units say, only what they start is different."""
+    """Of what the two units say, only what they start is different, and what ends a node for good."""
     starts = ("# ", "Description=", "Conflicts=", "ExecStart=", "ExecReload=", "EnvironmentFile=", "#LoadCredential=")
+    starts += ("RestartPreventExitStatus=",)
     line, node = (
         [row for row in path.read_text(encoding="utf-8").splitlines() if not row.startswith(starts)]
         for path in (UNIT, NODE_UNIT)
@@ -94,10 +95,13 @@ def test_its_exit_codes_are_the_programs(of: Path) -> None:
 
 
 def test_what_reads_streams_toml_begins_again_when_that_is_mended() -> None:
-    """Else a crash while it is wrong ends inspection for good. Lanes, tried each second, would take a core from it."""
+    """Else a crash while it is wrong ends inspection for good. Lanes, tried each second, would take a core from it.
+
+    A node whose name another box has must not wait for that box to restart, and take its place.
+    """
     stays = {name for name, of in UNITS.items() if "RestartPreventExitStatus=" in of.read_text(encoding="utf-8")}
 
-    assert stays == {"lanes", "desk"}
+    assert stays == {"desk", "lanes", "node"}
     assert value_of("RestartPreventExitStatus", UNITS["lanes"]) == f"{ExitCode.CONFIG:d}"
     assert float(value_of("RestartSec")) >= 5
 

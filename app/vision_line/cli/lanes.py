@@ -91,7 +91,7 @@ def print_lanes(directory: Path, *, as_json: bool) -> None:
 
 
 def _line(lane: Header) -> str:
-    word = "decides" if lane["is_enabled"] else "is off"
+    word = "decides" if lane["is_enabled"] else f"is off, by {', '.join(lane['off_by'])}"
     fault = f", accepts nothing now: {lane['fault']}" if lane["fault"] else ""
     counts = f"{lane['parts']} parts, {lane['rejects']} rejected, {lane['not_inspected']} not inspected"
     since = f"{datetime.fromtimestamp(lane['since_utc'], UTC):%Y-%m-%d %H:%M:%SZ}"

@@ -19,7 +19,8 @@ class InPlantTime:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
-        if scope["type"] == "lifespan":  # asked by nobody, so about no box
+        # The first is asked by nobody, so about no box; an asset is of no box either, and has no time in it.
+        if scope["type"] == "lifespan" or scope["path"].startswith("/static/"):
             await self.app(scope, receive, send)
             return
         clock = self._clock.fresh()

@@ -86,7 +86,9 @@ class Deciding:
         """
         last = self._last.get(plan.name) or self._recorder.last_part(plan.name)
         machine = LaneMachine(plan, time.monotonic(), last)
-        machine.enable(is_enabled=not self._off.names(plan.name))
+        if names := self._off.names(plan.name):
+            machine.enable(is_enabled=False)
+            logger.warning("lane %s begins off, by %s: everything is diverted", plan.name, ", ".join(sorted(names)))
         self._since_utc[plan.name] = round(time.time(), 3)
         self._machines[plan.name] = machine
         if plan.optical is not None:
@@ -162,6 +164,10 @@ class Deciding:
             words = f"off, by {', '.join(sorted(names))}: everything is diverted" if names else "on"
             logger.info("lane %s is %s", lane, words)
             self._settle([machine])
+
+    def is_off(self, lane: str, *, by: str) -> bool:
+        """Whether a lane diverts everything in one's name."""
+        return by in self._off.names(lane)
 
     def release(self, by: str) -> None:
         """Have no lane divert any more in one's name: it has gone. Nor one that is decided again later."""
@@ -282,6 +288,7 @@ class Deciding:
         return {
             "name": name,
             "is_enabled": state.is_enabled,
+            "off_by": sorted(self._off.names(name)),
             "fault": state.fault,
             "cause": state.cause,
             "since_utc": self._since_utc[name],

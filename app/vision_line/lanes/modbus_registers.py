@@ -148,6 +148,8 @@ class PlcRegisters:
     def begin(self, control: LaneControl) -> None:
         """Hand over to `control` what the PLC writes from now on."""
         self._control = control
+        for name, lane in self._lanes.items():  # what the PLC wrote before this process is read back as it is
+            lane.handshake[0] = int(not control.is_off(name, by=THE_PLC))
         self._promptness = Promptness(self._passed_s())
 
     def end(self) -> None:

@@ -78,6 +78,9 @@ class LaneControl(Protocol):
     def enable(self, lane: str, *, is_enabled: bool, by: str) -> None:
         """Have a lane divert everything, or end that; it decides where nobody, by name, has it divert."""
 
+    def is_off(self, lane: str, *, by: str) -> bool:
+        """Whether a lane diverts everything in the name of a machine, also since before this process."""
+
     def release(self, by: str) -> None:
         """Have no lane divert any more in the name of a machine that nobody configures now."""
 

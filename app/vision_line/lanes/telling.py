@@ -114,11 +114,11 @@ class Telling:
             self._enter_left_as(leaving, PartCause.LOG)
         elif time.monotonic() >= decided.decision.deadline_s:
             self._take_back(leaving, PartCause.LATE)
-        elif cause := decided.part.ruled_out:  # since it was decided: by a sleep, or a machine that forgot it
-            self._take_back(leaving, cause)
-        elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction
+        elif decided.part.is_corrected:  # meanwhile a reject was found, and entered as a correction: that is certain
             self._send_otherwise(replace(decided, decision=replace(decided.decision, verdict=PartVerdict.REJECT)))
             leaving.become(PartVerdict.REJECT, PartCause.NONE)
+        elif cause := decided.part.ruled_out:  # since it was decided: by a sleep, or a machine that forgot it
+            self._take_back(leaving, cause)
         elif self._needs_another_recipe(decided):
             self._take_back(leaving, PartCause.RECIPE)
         else:

@@ -42,7 +42,7 @@ def export_of_lots(
     condition, removed = _read(directory, table, selection.lots)
     rest = replace(selection, lots=())
     summary = export(directory, table, file_format, rest, output, progress, also=condition)
-    if table is not Table.EVENTS or not removed.parts or not _meet(removed, condition):
+    if table is not Table.EVENTS or not removed.meets(condition.since_utc, condition.until_utc):
         return summary
     said = (
         f"{removed.parts} part{'s' if removed.parts > 1 else ''} removed for age, from {removed.span}:"
@@ -61,7 +61,3 @@ def _read(directory: Path, table: Table, lots: tuple[str, ...]) -> tuple[RowCond
         with closing(open_reader(directory)) as records, translated(directory / RECORDS, "reading"):
             conditions = [read_lot_rows(parts, records, lot).condition(table) for lot in lots]
         return any_of(conditions), removed_parts(parts)
-
-
-def _meet(removed: RemovedParts, condition: RowCondition) -> bool:
-    return removed.from_utc <= condition.until_utc and removed.to_utc >= condition.since_utc

@@ -69,6 +69,10 @@ class RemovedParts:
         """Whether it is known when they were triggered."""
         return self.from_utc <= self.to_utc
 
+    def meets(self, since_utc: float, until_utc: float) -> bool:
+        """Whether parts of that time may have been removed; of some it is not known when they passed."""
+        return self.parts > 0 and (not self.is_dated or (self.from_utc <= until_utc and self.to_utc >= since_utc))
+
     @property
     def span(self) -> str:
         """When they were triggered, in words."""

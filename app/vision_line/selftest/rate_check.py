@@ -14,7 +14,7 @@ from vision_line.devices.cuda.memory import open_stream
 from vision_line.devices.cuda.surface import PixelFormat, SurfaceLayout
 from vision_line.devices.cuda.timing import inspect_engine, time_engine, time_kernel
 from vision_line.devices.tensorrt.build import open_library
-from vision_line.devices.tensorrt.engine_layers import State, convolutions, summary
+from vision_line.devices.tensorrt.engine_layers import State, WithoutDetailsError, convolutions, summary
 from vision_line.devices.tensorrt.engine_manifest import Library, read_manifest
 from vision_line.errors import DeviceError
 from vision_line.frames import Colour, ColourMatrix, ColourRange
@@ -67,7 +67,10 @@ def check_layers(dut: DeviceUnderTest) -> CheckOutcome:
     if library is not Library.TENSORRT:
         return skipped(f"{library} keeps INT8 weights and computes in float")
     plan = find_engine(dut.model, dut.shape_hw, target_of(gpu, library))
-    found = convolutions(inspect_engine(gpu, open_library(library), plan, dut.shape_hw))
+    try:
+        found = convolutions(inspect_engine(gpu, open_library(library), plan, dut.shape_hw))
+    except WithoutDetailsError as exc:
+        return skipped(str(exc))
     figures = [
         figure("convolutions", state, sum(one.state is state for one in found), "convolutions") for state in State
     ]

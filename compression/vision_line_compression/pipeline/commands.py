@@ -108,7 +108,8 @@ class CompressionSession:
         for gate in card.gates:
             found = "not measured" if gate.found is None else f"{gate.found:.4g}"
             typer.echo(f"{'passed' if gate.passed else 'FAILED'}  {gate.title}: {found}, limit {gate.limit:.4g}")
-        self._show_bundle()
+        if (self.workspace.folder(self.pipeline.bundle) / BUNDLE).is_dir():  # else deleted, and what is shown stays
+            self._show_bundle()
         return exit_code(card.gates)
 
     def _show_bundle(self) -> Path:
@@ -121,10 +122,12 @@ class CompressionSession:
         self._ensure((self.pipeline.bundle,))
         made, shown = self.workspace.folder(self.pipeline.bundle) / BUNDLE, self.workspace.root / BUNDLE
         shutil.copytree(made, shown, dirs_exist_ok=True)
-        shutil.copyfile(self.pipeline.finished.checkpoint.path, self.workspace.root / TRAINED)
         if self.workspace.is_done(self.pipeline.report):
             card = ReportCard.read(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
             amend_bundle(shown, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
+        trained = self.pipeline.finished.checkpoint.path
+        if trained.is_file():  # folders of trainings may have been deleted to save space
+            shutil.copyfile(trained, self.workspace.root / TRAINED)
         return shown
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:

@@ -220,6 +220,15 @@ def test_an_int8_engine_that_computes_in_float_is_found(machine: CudaMachine) ->
     assert "an INT8 engine: 0 of" in wrong.checks[0].sentence
 
 
+def test_an_engine_of_an_older_version_is_no_fault(machine: CudaMachine) -> None:
+    """It was built without details of its layers: nothing is known of them, and nothing is wrong."""
+    machine.tensorrt.has_details = False
+    report = _run("engine_layers")
+
+    assert [check.status for check in report.checks] == [Status.SKIPPED]
+    assert "delete it, and it is built anew" in report.checks[0].sentence
+
+
 def _refusing(*_arguments: object) -> Path:
     raise DeviceError(f"cuda: {Path.home()}/secret place/model.engine cannot be read")
 

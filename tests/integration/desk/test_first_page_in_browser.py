@@ -57,6 +57,7 @@ async def test_a_page_that_is_left_open_says_how_it_is_now(tmp_path: Path) -> No
             await pass_by(page, 61)
             await expect(now.locator(".alarm-line")).to_contain_text("cam02")
             await expect(page.locator(SINCE)).to_be_visible()
+            await expect(page.locator("main.old-rest")).to_have_count(0)  # untouched, so the figures came anew too
             assert [("x-desk-renewal" in one.headers) for one in asked] == [True, False]
 
             await page.fill(SINCE, "2026-02-02T10:00")

@@ -48,6 +48,9 @@ class Echo:
 
     def release(self, by: str) -> None: ...
 
+    def is_off(self, lane: str, *, by: str) -> bool:
+        return False
+
     def counted(self, lane: str, parts: int, rejects: int) -> None: ...
 
 

@@ -55,6 +55,9 @@ class Scripted:
 
     def release(self, by: str) -> None: ...
 
+    def is_off(self, lane: str, *, by: str) -> bool:
+        return False
+
     def counted(self, lane: str, parts: int, rejects: int) -> None: ...
 
 

@@ -10,7 +10,7 @@ import pytest
 from vision_line.config.lane_settings import LaneSettings
 from vision_line.errors import ConfigError
 from vision_line.lanes import modbus_map as plc
-from vision_line.lanes.modbus_registers import PlcRegisters
+from vision_line.lanes.modbus_registers import THE_PLC, PlcRegisters
 from vision_line.lanes.modbus_wire import ExceptionCode, RefusedError
 from vision_line.lanes.plc_door import LaneState, PartDecision, Trigger
 from vision_line.lanes.promptness import ASLEEP_S
@@ -29,6 +29,7 @@ class Heard:
 
     triggers: list[Trigger] = field(default_factory=list)
     said: list[tuple[object, ...]] = field(default_factory=list)
+    is_b_off: bool = False
 
     def trigger(self, trigger: Trigger) -> int:
         if "'" in trigger.part_id:
@@ -46,6 +47,9 @@ class Heard:
         self.said.append(("enable", lane, is_enabled))
 
     def release(self, by: str) -> None: ...
+
+    def is_off(self, lane: str, *, by: str) -> bool:
+        return (lane, by) == ("b", THE_PLC) and self.is_b_off
 
     def counted(self, lane: str, parts: int, rejects: int) -> None:
         self.said.append(("counted", lane, parts, rejects))
@@ -361,3 +365,13 @@ def test_after_the_end_nothing_can_be_accepted() -> None:
     assert (site.recent(), int(site.head()["state"]) & plc.READY) == ([], 0)
     with pytest.raises(RefusedError):
         site.write(trigger=18)
+
+
+def test_a_lane_that_the_plc_switched_off_before_is_read_as_off() -> None:
+    """Else a PLC that writes only what reads otherwise than it wants would never switch it on."""
+    site = Site()
+    site.heard.is_b_off = True
+    site.registers.begin(site.heard)
+    enable = plc.HANDSHAKE_AT + plc.offset(plc.HANDSHAKE, "enable")
+
+    assert [site.registers.read_holdings(enable + lane * plc.HANDSHAKE_WORDS, 1) for lane in (0, 1)] == [[1], [0]]

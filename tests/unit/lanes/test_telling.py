@@ -138,6 +138,18 @@ async def test_an_acceptance_that_is_ruled_out_while_it_waits_for_the_disk_is_ne
     assert bench.rows() == [("not_inspected", "not_inspected")]
 
 
+async def test_a_reject_that_is_found_meanwhile_stays_one_also_where_the_part_is_ruled_out(bench: Bench) -> None:
+    """What is certain of it is not lost in figures, and it goes where rejects go."""
+    bench.telling.leave(bench.good_part())
+    bench.machine.event(make_fact(10.2, 10.4))
+    for find in bench.machine.take_late_finds():
+        bench.telling.correct(find)
+    bench.machine.enable(is_enabled=False)
+    bench.hear()
+    assert [one.verdict for one in bench.door.heard] == [PartVerdict.REJECT]
+    assert bench.rows() == [("reject", "reject")]
+
+
 async def test_a_sleep_that_nobody_has_noticed_yet_is_before_an_acceptance_is_heard(bench: Bench) -> None:
     """What the disk said waits in the loop behind the sleep, before any timer."""
     bench.telling.leave(bench.good_part())

@@ -113,9 +113,12 @@ def test_a_label_from_a_clock_that_was_ahead_dates_nothing(tmp_path: Path, monke
         undated = remove_parts(connection, 1, "prune")
         assert (undated.is_dated, undated.span) == (False, "a time that is not known (their clock was ahead)")
         assert removed_parts(connection) == undated
+        assert undated.meets(0, 1)  # nobody knows when it passed
         remove_parts(connection, 3, "prune")
         removed = removed_parts(connection)
     assert (removed.parts, removed.from_utc, removed.to_utc) == (3, 2 * DAY_S, 3 * DAY_S)
+    assert removed.meets(3 * DAY_S, 4 * DAY_S)
+    assert not removed.meets(4 * DAY_S, 5 * DAY_S)
 
 
 def test_a_dry_run_says_the_same_and_changes_nothing(records: Path) -> None:

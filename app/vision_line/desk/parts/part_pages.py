@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
 from typing import Annotated
 from urllib.parse import urlencode
 
@@ -99,7 +100,7 @@ def parts_page(services: Services, wanted: Wanted, after: After) -> HTMLResponse
         title=title,
         named=(day, shift),
         is_first=after is None,
-        removed=removed if found.next is None and removed.to_utc >= (wanted.since_utc or 0.0) else None,
+        removed=removed if found.next is None and removed.meets(wanted.since_utc or 0.0, inf) else None,
         start=_address(wanted),
         older=None if found.next is None else _address(wanted, found.next),
     )

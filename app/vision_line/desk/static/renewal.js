@@ -22,9 +22,15 @@ const section = () => document.querySelector("[data-refresh]");
 function isFilled(main) {
   const active = document.activeElement;
   if (main.contains(active) && active.matches(FIELDS)) return true;
-  const isChanged = (field) => field.matches("select")
-    ? field.selectedIndex !== Math.max(0, [...field.options].findIndex((one) => one.defaultSelected))
-    : field.value !== field.defaultValue;
+  const isChanged = (field) => {
+    if (field.matches("select")) {
+      return field.selectedIndex !== Math.max(0, [...field.options].findIndex((one) => one.defaultSelected));
+    }
+    if (field.matches("[type=checkbox], [type=radio]")) return field.checked !== field.defaultChecked;
+    const untouched = field.cloneNode(); // browsers write times their own way, without seconds that are zero
+    untouched.value = field.defaultValue;
+    return field.value !== untouched.value;
+  };
   return [...main.querySelectorAll("input, select, textarea")].some(isChanged);
 }
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     import tensorrt
 
 
+class WithoutDetailsError(DeviceError):
+    """The engine was built without details of its layers, as older versions of this program did."""
+
+
 class NumberType(StrEnum):
     """What numbers are in a tensor. Stable: written to files. UNKNOWN: the library does not say."""
 
@@ -101,7 +105,8 @@ def parse_layers(text: str) -> tuple[EngineLayer, ...]:
     """Return the layers that the inspector's JSON names. Pure.
 
     Raises:
-        DeviceError: it is not JSON with layers, or has nothing but their names.
+        WithoutDetailsError: it has nothing but their names.
+        DeviceError: it is not JSON with layers.
     """
     try:
         found = json.loads(text)["Layers"]
@@ -110,7 +115,7 @@ def parse_layers(text: str) -> tuple[EngineLayer, ...]:
             f"the engine's layers cannot be read: expected JSON with Layers, found {text[:80]!r}"
         ) from exc
     if not isinstance(found, list) or not all(isinstance(layer, dict) for layer in found):
-        raise DeviceError("the engine was built without details of its layers: delete it, and it is built anew")
+        raise WithoutDetailsError("the engine was built without details of its layers: delete it, and it is built anew")
     return tuple(_layer(layer) for layer in found)
 
 

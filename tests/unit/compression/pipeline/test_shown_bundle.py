@@ -115,3 +115,16 @@ def test_a_report_marks_its_own_bundle(tmp_path: Path, loaded: LoadedRecipe) -> 
     mine.report()
 
     assert (open_model(tmp_path / "work" / BUNDLE).name, marks(tmp_path)) == ("mine", ())
+
+
+def test_a_report_outlives_the_folders_before_it(tmp_path: Path, loaded: LoadedRecipe) -> None:
+    """Those of trainings, and the bundle's own, may be deleted to save space; the verdict stays with what is shown."""
+    mine = session(tmp_path, loaded, GATE)
+    mine.pack()
+    mine.pipeline.finished.checkpoint.path.unlink()
+
+    assert mine.report() == 0
+    assert marks(tmp_path) == ()
+    shutil.rmtree(mine.workspace.folder(mine.pipeline.bundle))
+    assert mine.report() == 0
+    assert marks(tmp_path) == ()

@@ -12,6 +12,7 @@ from vision_line.devices.tensorrt.engine_layers import (
     EngineLayer,
     NumberType,
     State,
+    WithoutDetailsError,
     convolutions,
     number_type,
     parse_layers,
@@ -112,7 +113,7 @@ def test_functions_that_a_node_came_from_are_no_part_of_its_name() -> None:
 
 def test_an_engine_without_details_is_said_to_be_one() -> None:
     """Built by an older version: its layers are names alone."""
-    with pytest.raises(DeviceError, match="built without details"):
+    with pytest.raises(WithoutDetailsError, match="built without details"):
         parsed("conv1 + relu1", "conv2")
 
 
