@@ -52,9 +52,9 @@ def test_there_are_all_that_the_page_names() -> None:
 def test_a_node_is_kept_alive_and_confined_as_a_line_is() -> None:
     """Of what the two units say, only what they start is different, and what ends a node for good."""
     starts = ("# ", "Description=", "Conflicts=", "ExecStart=", "ExecReload=", "EnvironmentFile=", "#LoadCredential=")
-    starts += ("RestartPreventExitStatus=",)
+    ends = "RestartPreventExitStatus="
     line, node = (
-        [row for row in path.read_text(encoding="utf-8").splitlines() if not row.startswith(starts)]
+        [row for row in path.read_text(encoding="utf-8").splitlines() if not row.startswith((*starts, ends))]
         for path in (UNIT, NODE_UNIT)
     )
     assert node == line
