@@ -29,12 +29,11 @@ import openvino as ov
 from cuda.bindings import driver
 from numpy.typing import NDArray
 from onnx import helper, numpy_helper
+from tests.fakes.engine_inspector import EngineInspector, LayerInformationFormat  # noqa: F401  one of `PUBLIC`
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, FakeDriver
 
 MAGIC = b"fake TensorRT plan\n"
 NEVER_WRITTEN = b"\xcd" * 64
-#: Operations that integers go through as they are.
-_MOVING = ("Cast", "Concat", "MaxPool", "Resize", "Slice", "Split")
 
 
 class ProfilingVerbosity(IntEnum):
@@ -43,13 +42,6 @@ class ProfilingVerbosity(IntEnum):
     LAYER_NAMES_ONLY = 0
     NONE = 1
     DETAILED = 2
-
-
-class LayerInformationFormat(IntEnum):
-    """How the inspector says it."""
-
-    ONELINE = 0
-    JSON = 1
 
 
 class Severity(IntEnum):
@@ -538,7 +530,9 @@ class Engine:
 
     def create_engine_inspector(self) -> EngineInspector | None:
         """Return what says of the layers what they compute in."""
-        return None if self.library.refuses("create_engine_inspector") else EngineInspector(self)
+        if self.library.refuses("create_engine_inspector"):
+            return None
+        return EngineInspector(self.content, self.library.unfused, has_details=self.has_details)
 
     @lru_cache(maxsize=8)  # noqa: B019  an engine lives as long as its process
     def compiled(self, shape_hw: tuple[int, int]) -> ov.CompiledModel:
@@ -552,61 +546,6 @@ class Engine:
         """Return the output's shape for one frame."""
         height, width = shape_hw
         return tuple(self.compiled((height, width)).output(0).get_shape())[1:]
-
-
-class EngineInspector:
-    """Says what an engine's layers compute in: convolutions in INT8 where a pair stands before them, all else in float.
-
-    A convolution takes up its activation, and writes INT8 where nothing but a pair reads that.
-    """
-
-    def __init__(self, engine: Engine) -> None:
-        self._engine = engine
-        self.execution_context: Context | None = None
-
-    def get_engine_information(self, format: LayerInformationFormat) -> str:  # noqa: A002  the library's name
-        """Return the layers; without details their names alone, without a context no formats."""
-        assert format is LayerInformationFormat.JSON
-        graph = onnx.load_from_string(self._engine.content).graph
-        nodes = [node for node in graph.node if node.op_type == "Conv"]
-        if not self._engine.has_details:
-            return json.dumps({"Layers": [node.name for node in nodes]})
-        writers = {name: node for node in graph.node for name in node.output}
-        return json.dumps({"Layers": [self._layer(graph, writers, node) for node in nodes]})
-
-    def _layer(self, graph: Any, writers: dict[str, Any], node: Any) -> dict[str, Any]:
-        is_int8 = _is_integer(writers, node.input[0]) and node.name not in self._engine.library.unfused
-        taken, written = [node.name], node.output[0]
-        while (readers := [one for one in graph.node if written in one.input]) and {r.op_type for r in readers} <= {
-            "Sigmoid",
-            "Mul",
-        }:
-            taken += [one.name for one in readers]
-            written = readers[-1].output[0]
-        writes_int8 = is_int8 and bool(readers) and all(one.op_type == "QuantizeLinear" for one in readers)
-        return {
-            "Name": " + ".join(taken),
-            "LayerType": "CaskConvolution",
-            "ParameterType": "Convolution",
-            "Inputs": [{"Name": node.input[0], "Format/Datatype": self._said(is_int8)}],
-            "Outputs": [{"Name": written, "Format/Datatype": self._said(writes_int8)}],
-            "Weights": {"Type": "Int8" if is_int8 else "Float", "Count": 1},
-            "Metadata": "\x1e".join(f"[ONNX Layer: {name}]" for name in taken),
-        }
-
-    def _said(self, is_int8: bool) -> str:
-        if self.execution_context is None:
-            return "N/A due to dynamic shapes"
-        return "Thirty-two wide channel vectorized row major Int8 format" if is_int8 else "Row major linear FP32"
-
-
-def _is_integer(writers: dict[str, Any], tensor: str) -> bool:
-    """Whether what is read is a pair's, or only moved since."""
-    node = writers.get(tensor)
-    if node is None or node.op_type not in {"DequantizeLinear", *_MOVING}:
-        return False
-    moved = node.input if node.op_type == "Concat" else node.input[:1]
-    return node.op_type == "DequantizeLinear" or all(_is_integer(writers, name) for name in moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -186,16 +186,20 @@ def test_missing_subject_is_refused(tmp_path: Path) -> None:
         open_evaluated(tmp_path / "model.onnx", tmp_path)
 
 
-def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
-    """Real figures become a card and a page; what was not run stays in sight."""
-    identity = Identity(
+def identity_of(dataset: Dataset) -> Identity:
+    """Return what a report says of its run."""
+    return Identity(
         name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
         data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
     )  # fmt: skip
+
+
+def test_report_of_a_real_evaluation(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Real figures become a card and a page; what was not run stays in sight."""
     run = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: run, RowKind.INT8_MSE: run}
 
-    card = build_card(identity, runs, RowKind.INT8_MSE, dataset, GateSettings(), resamples=10)
+    card = build_card(identity_of(dataset), runs, RowKind.INT8_MSE, dataset, GateSettings(), resamples=10)
 
     assert card.passed
     assert card.headline.params_ratio == 1.0
@@ -208,16 +212,14 @@ def test_the_unsigned_variant_passes_the_same_gates(
     predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
 ) -> None:
     """It inspects on some processors under the same name: what it loses fails the report, and the gate says whose."""
-    identity = Identity(
-        name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
-        data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
-    )  # fmt: skip
     fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
     worse = MeasuredRun(measure(fewer, model, dataset, EvaluationSettings()), fewer)
     same = MeasuredRun(evaluation, predictions)
     runs = {RowKind.PARENT: same, RowKind.INT8_MAX: same, RowKind.INT8_UNSIGNED: worse}
 
-    card = build_card(identity, runs, RowKind.INT8_MAX, dataset, GateSettings(params_ratio=1.0), resamples=10)
+    card = build_card(
+        identity_of(dataset), runs, RowKind.INT8_MAX, dataset, GateSettings(params_ratio=1.0), resamples=10
+    )
 
     assert not card.passed
     assert {(gate.name, gate.form) for gate in card.gates if not gate.passed} >= {("map50_95_drop", "qdq-u8-7bit")}
@@ -230,10 +232,6 @@ def test_int8_is_compared_with_the_float_model_that_was_quantized(
     predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
 ) -> None:
     """What rounding alone took: nothing where both find the same, else the very difference."""
-    identity = Identity(
-        name="boards", family="v8", created_utc="2026-01-01T00:00:00Z", parent_sha256="0" * 64, recipe_sha256="0" * 64,
-        data_sha256={"train": dataset.sha256()}, seed=0, versions={}, machine="test",
-    )  # fmt: skip
     fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
     same, worse = (
         MeasuredRun(measure(found, model, dataset, EvaluationSettings()), found) for found in (predictions, fewer)
@@ -241,7 +239,13 @@ def test_int8_is_compared_with_the_float_model_that_was_quantized(
     runs = {RowKind.PARENT: worse, RowKind.RECOVERED: same, RowKind.INT8_MAX: same, RowKind.INT8_MSE: worse}
 
     card = build_card(
-        identity, runs, RowKind.INT8_MAX, dataset, GateSettings(), float_product=RowKind.RECOVERED, resamples=10
+        identity_of(dataset),
+        runs,
+        RowKind.INT8_MAX,
+        dataset,
+        GateSettings(),
+        float_product=RowKind.RECOVERED,
+        resamples=10,
     )
 
     equal, lost = card.row(RowKind.INT8_MAX).from_float, card.row(RowKind.INT8_MSE).from_float
