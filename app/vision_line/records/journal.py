@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from hashlib import sha256
 from json.encoder import encode_basestring
@@ -66,6 +66,28 @@ class JournalEntry(NamedTuple):
 
 #: Keys sorted, no spaces, no escapes but those that JSON needs, floats as Python's `repr` writes them.
 canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
+
+
+def row_texts(columns: Sequence[str]) -> Callable[[Sequence[SqlValue]], str]:
+    """Return what writes the finite values of `columns`, which are sorted, as `canonical` writes the row.
+
+    In half the time: names and order are the same in each row, and of a value only its type is asked.
+    """
+    names = (canonical(name).replace("%", "%%") for name in columns)
+    form = "{" + ",".join(f"{name}:%s" for name in names) + "}"
+
+    def text_of(values: Sequence[SqlValue]) -> str:
+        return form % tuple([_TEXTS[type(value)](value) for value in values])
+
+    return text_of
+
+
+_TEXTS: dict[type, Callable[..., str]] = {
+    float: float.__repr__,
+    int: int.__repr__,
+    str: encode_basestring,
+    type(None): lambda _: "null",
+}
 
 
 def name_of(entry: JournalEntry) -> str:

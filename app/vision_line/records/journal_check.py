@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -16,11 +16,11 @@ from vision_line.records.journal import (
     DETECTION_COLUMNS,
     JournalEntry,
     Kind,
-    canonical,
     chained,
     group_digest,
     name_of,
     row_digest,
+    row_texts,
 )
 from vision_line.records.journal_fold import DetectionGroup, Fold
 from vision_line.records.journal_removal import Anchor, read_anchor
@@ -179,19 +179,29 @@ class _TableCheck:
     def problems(self) -> Iterator[_Problem]:
         """Return what does not fit."""
         columns = ", ".join(self._columns)
+        text_of = row_texts(self._columns)
+        places = [self._columns.index(column) for column in self._table.identity]
         for values in self._connection.execute(f"SELECT {columns} FROM {self.name}"):  # noqa: S608  a constant
-            row = dict(zip(self._columns, values, strict=True))
-            if self.name == "coverage" and row["run"] in self._not_ended:
-                camera, place = _place_of(row)
-                self._last_minute[camera] = max(place, self._last_minute.get(camera, place))
-            number, body_hash = self._newest.pop(self._table.identity_of(row), (None, 0))
+            if self.name == "coverage":
+                self._note_minute(values)
+            number, body_hash = self._newest.pop(tuple([values[place] for place in places]), (None, 0))
             if number is None:
-                yield from self._without_entry(row)
-            elif body_hash != hash(canonical(row)) and not self._is_said(number, row):
+                yield from self._without_entry(self._named(values))
+            elif body_hash != hash(text_of(values)) and not self._is_said(number, self._named(values)):
                 yield number, f"{self._entry(number)}: the row in table {self.name} is another one"
         for number, _ in self._newest.values():
             yield number, f"{self._entry(number)}: its row is missing from table {self.name}"
         yield from self._of_minutes()
+
+    def _named(self, values: Sequence[SqlValue]) -> Mapping[str, SqlValue]:
+        return dict(zip(self._columns, values, strict=True))
+
+    def _note_minute(self, values: Sequence[SqlValue]) -> None:
+        """Keep which minute of each camera is the last one, in runs that have not ended."""
+        row = self._named(values)
+        if row["run"] in self._not_ended:
+            camera, place = _place_of(row)
+            self._last_minute[camera] = max(place, self._last_minute.get(camera, place))
 
     def _without_entry(self, row: Mapping[str, SqlValue]) -> Iterator[_Problem]:
         identity = row[self._table.identity[0]]
