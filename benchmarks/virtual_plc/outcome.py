@@ -116,9 +116,8 @@ class Ledger:
         return LedgerSays.UNACCOUNTED if was_killed else LedgerSays.NOT_INSPECTED
 
     def _had_its_own(self, board: BoardPass) -> bool:
-        begin_s, end_s = board.window_s
-        window_s = (begin_s - _EDGE_S, end_s + _EDGE_S)
-        return was_inspected(self._witness.arrived_s(board.camera), window_s, _NEEDED, _GAP_S + _EDGE_S)
+        arrived_s = self._witness.arrived_s(board.camera)
+        return was_inspected(arrived_s, board.window_s, _NEEDED, _GAP_S + _EDGE_S, _EDGE_S)
 
     def evidence(self, part: Sorted) -> str:
         """Return what there is about a board, in seconds from the begin of its window."""

@@ -8,7 +8,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -17,11 +17,22 @@ from vision_line.feed.feed_client import FeedClient
 _RETRY_S = 0.1
 
 
-def was_inspected(arrived_s: Sequence[float], window_s: tuple[float, float], needed: int, gap_s: float) -> bool:
+def was_inspected(
+    arrived_s: Sequence[float], window_s: tuple[float, float], needed: int, gap_s: float, edge_s: float = 0.0
+) -> bool:
     """Say whether the frames that arrived at these moments (in order, seconds) are enough for a window.
 
     So many lie in it, and from the last one before it to the first one behind it no two are further apart than `gap_s`.
+    Where it begins and where it ends is known up to `edge_s`: what is enough for one of these windows is enough.
     """
+    begin_s, end_s = window_s
+    return any(
+        _is_enough(arrived_s, (begin_s + begin_off_s, end_s + end_off_s), needed, gap_s)
+        for begin_off_s, end_off_s in product((-edge_s, edge_s), repeat=2)
+    )
+
+
+def _is_enough(arrived_s: Sequence[float], window_s: tuple[float, float], needed: int, gap_s: float) -> bool:
     begin, end = bisect_left(arrived_s, window_s[0]), bisect_right(arrived_s, window_s[1])
     if end - begin < needed or begin == 0 or end == len(arrived_s):
         return False

@@ -174,3 +174,10 @@ def test_what_is_counted() -> None:
 )
 def test_what_a_board_had_itself_is_counted(arrived_s: list[float], is_enough: bool) -> None:
     assert was_inspected(arrived_s, (1.0, 1.6), 3, 0.25) is is_enough
+
+
+def test_a_gap_that_ends_where_the_window_begins_is_none_of_it() -> None:
+    """By a clock that differs by 0.05 s it reaches in, and by another one it does not."""
+    arrived_s = [-0.90, -0.83, -0.63, -0.02, 0.08, 0.18, 0.28, 0.35, 0.42, 0.49, 0.55, 0.62, 1.06]
+    assert was_inspected(arrived_s, (0.0, 0.5), 5, 0.30, 0.05)
+    assert not was_inspected(arrived_s, (-0.1, 0.4), 5, 0.30, 0.05)
