@@ -310,8 +310,9 @@ class Session:
     def _show(self, decoded: DecodedFrame, encoded: EncodedFrame) -> None:
         keyframe = decoded.keyframe or encoded.keyframe
         decoded_s = self._clocks.monotonic()
+        is_news = False
         if encoded.shown or self.stats.last_frame_s is not None:  # frames stored before it tell no rate
-            self._note_frame(decoded, encoded.arrived_s, decoded_s, keyframe=keyframe)
+            is_news = self._note_frame(decoded, encoded.arrived_s, decoded_s, keyframe=keyframe)
         if self.stats.health is Health.FROZEN:
             self._count_unseen(encoded, DropCause.FROZEN)
         elif encoded.behind_s > self._limit_s:
@@ -320,6 +321,8 @@ class Session:
             self.sink.skipped(DropCause.RATE_CAP)
         elif encoded.shown:
             self._put(decoded, encoded, decoded_s, keyframe=keyframe)
+        if is_news:  # not before the frame waits in the mailbox: a run's start asks the first ones for their sizes
+            self._changed()
 
     def _put(self, decoded: DecodedFrame, encoded: EncodedFrame, decoded_s: float, *, keyframe: bool) -> None:
         said = decoded.colour
@@ -340,7 +343,8 @@ class Session:
             )
         )
 
-    def _note_frame(self, decoded: DecodedFrame, arrived_s: float, now_s: float, *, keyframe: bool) -> None:
+    def _note_frame(self, decoded: DecodedFrame, arrived_s: float, now_s: float, *, keyframe: bool) -> bool:
+        """Note that a frame came, and return whether the supervisor should check."""
         stats = self.stats
         first = stats.last_frame_s is None
         if first:
@@ -355,4 +359,5 @@ class Session:
                 stats.health = health
         if first or self.call_on_frame or stats.health is not before:
             self.call_on_frame = False
-            self._changed()
+            return True
+        return False

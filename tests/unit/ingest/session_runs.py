@@ -136,6 +136,7 @@ class SessionRun:
     arrived: int
     dropped: Counter[DropCause]
     shown_after: list[int] = field(default_factory=list)  # how many were shown after each frame that came
+    shown_when_called: list[int] = field(default_factory=list)  # how many when the supervisor was called, each time
 
 
 def run_session(
@@ -144,13 +145,14 @@ def run_session(
     """Run a session on `frames` to its end; `watch` is called after each of them."""
     video = unopened(next(frame.origin for frame in frames if frame.origin is not None))
     source, sink, shown_after = Given([replace(frame, origin=video) for frame in frames]), Shown(), list[int]()
+    shown_when_called: list[int] = []
     monkeypatch.setattr(sessions, "open_source", lambda *_: source)
     stream = Stream(name="cam1", url=SecretStr("file:/boards.mp4"))
     session = Session(
         stream=stream,
         open_decoder=CpuDecoder,
         sink=sink,
-        changed=lambda: None,
+        changed=lambda: shown_when_called.append(len(sink.frames)),
         clocks=Clocks(),
         health=open_health(stream),
         take_fingerprint=fingerprint_frame,
@@ -174,7 +176,7 @@ def run_session(
     # by the decoder's own count of milliseconds: after a flush no frame has a time
     order = [-1 if frame.data.pts is None else round(frame.data.pts / 40) for frame in sink.frames]
     images = [frame.data.to_ndarray(format="gray") for frame in sink.frames]
-    return SessionRun(session, images, order, counts.arrived, dropped, shown_after)
+    return SessionRun(session, images, order, counts.arrived, dropped, shown_after, shown_when_called)
 
 
 def wrong(found: SessionRun, right: SessionRun) -> list[int]:

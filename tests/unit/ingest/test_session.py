@@ -10,6 +10,7 @@ from itertools import count
 import av
 import pytest
 from pydantic import SecretStr
+from tests.unit.ingest.session_runs import CLOSED, FRAMES, encoded, flush, run_session, sent
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -98,6 +99,14 @@ def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: 
     assert session.end.error.code is SourceErrorCode.INTERNAL
     counts = mailbox.counts()
     assert (counts.arrived, sum(counts.dropped.values())) == (1, 1)
+
+
+def test_who_is_called_for_the_first_frame_finds_it_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's start asks the first frames for their sizes: without them it opens the model at all usual shapes."""
+    video, packets = sent(CLOSED)
+    run = run_session([*(encoded(packet, video) for packet in packets), flush(video)], monkeypatch)
+
+    assert run.shown_when_called == [0, 1, FRAMES]  # it is open; the first frame; the end
 
 
 def test_several_taps_see_the_same() -> None:
