@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,10 +13,16 @@ TIERS = ("unit", "contract", "integration", "e2e", "architecture")
 FILES = sorted(path for folder in ("tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
 APP = ROOT / "app" / "vision_line"
 
+#: A tier by its module's name, however it is imported.
+NAMED = re.compile(rf"\btests\s*\.\s*({'|'.join(TIERS)})\b")
+
 
 def imported_tiers(path: Path) -> Iterator[str]:
     """Yield the tiers of tests that the file imports from, also for its types."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    text = path.read_text(encoding="utf-8")
+    if not NAMED.search(text):  # most do not, and need not be parsed
+        return
+    for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.ImportFrom) and not node.level:
             names = [node.module or ""]
         elif isinstance(node, ast.Import):

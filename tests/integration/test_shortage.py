@@ -12,7 +12,8 @@ import pytest
 from benchmarks.shortage import LINES, of_load
 from benchmarks.shortage_line import SharedLine, Shown, has_enough, parts_between, play, share_with_enough
 
-SECONDS = 300.0
+#: How long is played, by load. Up to the capacity nothing changes once it has settled; beyond it cameras rest in turns.
+SECONDS = {0.5: 120.0, 1.0: 120.0, 2.0: 300.0}
 SETTLED_S = 30.0
 DECODING, INSPECTING = LINES
 
@@ -21,12 +22,12 @@ DECODING, INSPECTING = LINES
 def played(name: str, load: float) -> tuple[SharedLine, dict[str, Shown]]:
     """Return the line at this load and what became of it."""
     line = of_load(LINES[name], load)
-    return line, play(line, SECONDS)
+    return line, play(line, SECONDS[load])
 
 
 def shares(name: str, load: float) -> list[float]:
     line, shown = played(name, load)
-    return [share_with_enough(one, line, SETTLED_S, SECONDS - 1.0) for one in shown.values()]
+    return [share_with_enough(one, line, SETTLED_S, SECONDS[load] - 1.0) for one in shown.values()]
 
 
 @pytest.mark.parametrize("name", LINES)
@@ -49,11 +50,12 @@ def test_at_twice_the_capacity_some_of_what_is_possible_is_inspected(name: str, 
 def test_every_part_without_its_inspections_is_reported_with_the_cause(name: str, load: float) -> None:
     """Its whole stay lies in intervals that were not inspected, for lack of capacity and not of the camera's doing."""
     line, shown = played(name, load)
+    seconds = SECONDS[load]
     for one in shown.values():
         intervals = [interval for interval in one.intervals.values() if not interval.withdrawn]
         assert {i.cause for i in intervals if i.started_s > SETTLED_S} <= {"capacity", "capacity:decoding"}
-        spans = [(i.started_s, SECONDS if i.ended_s is None else i.ended_s) for i in intervals]
-        for entry_s in parts_between(SETTLED_S, SECONDS - 1.0, line.dwell_s):
+        spans = [(i.started_s, seconds if i.ended_s is None else i.ended_s) for i in intervals]
+        for entry_s in parts_between(SETTLED_S, seconds - 1.0, line.dwell_s):
             if not has_enough(one, line, entry_s):
                 moments = [entry_s + line.dwell_s * n / 8 for n in range(9)]
                 assert all(any(begun <= at <= over for begun, over in spans) for at in moments), entry_s
