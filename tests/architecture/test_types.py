@@ -32,9 +32,7 @@ class Found(NamedTuple):
 @pytest.fixture(scope="module")
 def modules() -> dict[str, Found]:
     """Return what each module holds; the syntax trees, millions of objects, are not kept."""
-    return {
-        str(path.relative_to(ROOT)): found_in(ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES
-    }
+    return {str(path.relative_to(ROOT)): found_in(ast.parse(path.read_text(encoding="utf-8"))) for path in SOURCES}
 
 
 def found_in(tree: ast.Module) -> Found:

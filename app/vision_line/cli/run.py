@@ -8,19 +8,14 @@ import shlex
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 from rich.console import Console
 
 from vision_line.cli.child_process import ChildProcess
 from vision_line.cli.desk_process import LatestNews, SaidNews, check_desk_port, checked_address, desk_command
-from vision_line.cli.lanes import checked_lanes
-from vision_line.cli.lanes_child import lanes_command
-from vision_line.cli.outputs import checked_outputs
-from vision_line.cli.outputs_child import outputs_command
-from vision_line.cli.ship import checked_shipping
-from vision_line.cli.ship_child import ship_command
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.footprint import share_heaps
@@ -48,6 +43,14 @@ Next: `vision-line init`, in a folder of your own, writes a streams.toml for you
 (docs/cameras.md#the-first-run)."""
 
 
+class CheckedCompanion(NamedTuple):
+    """A process beside a run: its name, its command for a record directory, and the names of its secrets."""
+
+    name: str
+    command: Callable[[Path], Sequence[str]]
+    secrets: Collection[str] = ()
+
+
 def run(
     options: RunOptions,
     desk_listen: str | None = None,
@@ -62,10 +65,7 @@ def run(
         VisionLineError: the run cannot start or cannot go on.
     """
     address = None if desk_listen is None else checked_address(desk_listen)
-    secrets = checked_outputs(options.streams) if with_outputs else frozenset()
-    if with_lanes:
-        checked_lanes(options.streams)
-    shipping_secrets = checked_shipping(options.streams) if with_shipping else frozenset()
+    beside_it = _checked_companions(options.streams, outputs=with_outputs, lanes=with_lanes, shipping=with_shipping)
     sys.setswitchinterval(SWITCH_INTERVAL_S)
     share_heaps()
     loaded = load_config(options.streams, first=options.cameras)
@@ -95,16 +95,39 @@ def run(
 
         if address is not None:
             start("desk", desk_command(directory, address))
-        if with_outputs:
-            start("process of the outputs", outputs_command(options.streams, directory), secrets)
-        if with_lanes:
-            start("process of the lanes", lanes_command(options.streams, directory))
-        if with_shipping:
-            start("shipper", ship_command(options.streams, directory), shipping_secrets)
+        for one in beside_it:
+            start(one.name, one.command(directory), one.secrets)
         screen = screen_of(options, loaded, console, news)
         outcome = asyncio.run(run_program(options, loaded, clips, screen, companions=companions))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
+
+
+def _checked_companions(streams: Path, *, outputs: bool, lanes: bool, shipping: bool) -> list[CheckedCompanion]:
+    """Return the processes that are to stand beside a run. Only one that is asked for has its code loaded here.
+
+    Raises:
+        ConfigError: one cannot be had with this file.
+    """
+    wanted: list[CheckedCompanion] = []
+    if outputs:
+        from vision_line.cli.outputs import checked_outputs
+        from vision_line.cli.outputs_child import outputs_command
+
+        secrets = checked_outputs(streams)
+        wanted.append(CheckedCompanion("process of the outputs", partial(outputs_command, streams), secrets))
+    if lanes:
+        from vision_line.cli.lanes import checked_lanes
+        from vision_line.cli.lanes_child import lanes_command
+
+        checked_lanes(streams)
+        wanted.append(CheckedCompanion("process of the lanes", partial(lanes_command, streams)))
+    if shipping:
+        from vision_line.cli.ship import checked_shipping
+        from vision_line.cli.ship_child import ship_command
+
+        wanted.append(CheckedCompanion("shipper", partial(ship_command, streams), checked_shipping(streams)))
+    return wanted
 
 
 def _outputs(options: RunOptions, loaded: LoadedConfig) -> list[Output]:

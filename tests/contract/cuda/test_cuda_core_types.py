@@ -35,7 +35,9 @@ implicit_reexport = True
 
 def sources(build: Path) -> dict[Path, bytes]:
     """Return what a type checker reads of a build, by its path in it."""
-    return {path.relative_to(build): path.read_bytes() for path in sorted(build.rglob("*.py*")) if path.suffix != ".pyc"}
+    return {
+        path.relative_to(build): path.read_bytes() for path in sorted(build.rglob("*.py*")) if path.suffix != ".pyc"
+    }
 
 
 @pytest.mark.skipif(importlib.util.find_spec("cuda.core") is None, reason='needs pip install ".[cuda]"')
