@@ -10,13 +10,14 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from vision_line.documented import Documented
 from vision_line.errors import ConfigError, RunError
 
 
-class FrozenModel(BaseModel):
+class FrozenModel(Documented, BaseModel):
     """Settings or results: immutable, without unknown keys, described by its attributes' docstrings."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
 class Document(FrozenModel):

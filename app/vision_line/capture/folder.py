@@ -13,6 +13,7 @@ from typing import BinaryIO
 from pydantic import BaseModel, ConfigDict
 
 from vision_line.capture.image_encoding import ImageEncoding
+from vision_line.documented import Documented
 from vision_line.errors import ConfigError, RunError
 from vision_line.records.annotate import Image
 from vision_line.records.directory import free_mb, sync_directory, write_durably
@@ -21,10 +22,10 @@ MANIFEST = "manifest.jsonl"
 _PARTIAL = ".partial"
 
 
-class CapturedImage(BaseModel):
+class CapturedImage(Documented, BaseModel):
     """One line of `manifest.jsonl`: a stored image."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: str
     """Name of the image file in the folder."""

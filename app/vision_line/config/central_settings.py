@@ -8,16 +8,15 @@ import re
 from pydantic import BaseModel, ConfigDict, SecretStr, field_validator
 
 from vision_line.config.output_settings import checked_url
+from vision_line.documented import Documented
 
 _NODE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
-class CentralSettings(BaseModel):
+class CentralSettings(Documented, BaseModel):
     """Keys of `[central]`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     database: SecretStr
     """`postgresql://` with user, password, host, name: `postgresql://box1:{PLANT_PASSWORD}@db.plant/vision_line`."""

@@ -9,18 +9,17 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vision_line.config.optical_settings import OpticalSettings
+from vision_line.documented import Documented
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 Span = Annotated[list[float], Field(min_length=2, max_length=2)]
 
 
-class LaneSettings(BaseModel):
+class LaneSettings(Documented, BaseModel):
     """One lane: parts pass one behind the other, and each gets one verdict."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     name: str
     """Unique; letters, digits, `_`, `.`, `-`."""

@@ -11,12 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.config.toml import Problem
+from vision_line.documented import Documented
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+class _Table(Documented, BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class ModbusSettings(_Table):

@@ -16,6 +16,7 @@ from vision_line.config.modbus_settings import CoilSettings, ModbusSettings
 from vision_line.config.output_settings import Output
 from vision_line.config.recipe_settings import RecipeSettings
 from vision_line.config.table_values import HOW_TO_ESCAPE, NAME, Polygon, Score, Share
+from vision_line.documented import Documented
 from vision_line.errors import mask_credentials
 from vision_line.quality.shifts import ShiftPlan, shift_plan
 
@@ -29,12 +30,10 @@ URL_SCHEMES = ("rtsp", "rtsps", "file")
 ShiftName = Annotated[str, Field(pattern=r"^[^\W_][\w .-]{0,39}$")]
 
 
-class Frozen(BaseModel):
+class Frozen(Documented, BaseModel):
     """A model that rejects unknown keys, is immutable and coerces nothing."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
 class StreamSettings(Frozen):

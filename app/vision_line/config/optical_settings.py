@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from vision_line.config.table_values import Point
+from vision_line.documented import Documented
 
 #: Where parts go, as unit vectors in the frame, whose y points down.
 DIRECTIONS = {"right": (1.0, 0.0), "left": (-1.0, 0.0), "down": (0.0, 1.0), "up": (0.0, -1.0)}
@@ -16,12 +17,10 @@ DIRECTIONS = {"right": (1.0, 0.0), "left": (-1.0, 0.0), "down": (0.0, 1.0), "up"
 _LEAST_SINE = 0.25
 
 
-class OpticalSettings(BaseModel):
+class OpticalSettings(Documented, BaseModel):
     """An object of one of these classes whose centre crosses the line is a part."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     camera: str
     """The camera that sees the parts cross: one of the lane's `cameras`."""

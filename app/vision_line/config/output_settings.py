@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from vision_line.config.listen import ListenAddress, parse_listen
 from vision_line.config.table_values import HOW_TO_ESCAPE
 from vision_line.config.toml import Problem
+from vision_line.documented import Documented
 from vision_line.errors import mask_credentials
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -49,12 +50,10 @@ OutputKind = Literal[
 Verdicts = Literal["accept", "warn", "reject", "not_inspected"]
 
 
-class OutputSettings(BaseModel):
+class OutputSettings(Documented, BaseModel):
     """Keys of every `[[output]]`."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     name: str
     """Unique; letters, digits, `_`, `.`, `-`. An output that gets another name begins anew."""

@@ -9,14 +9,13 @@ from __future__ import annotations
 from pydantic import BaseModel, ConfigDict, Field
 
 from vision_line.config.table_values import Polygon, Score
+from vision_line.documented import Documented
 
 
-class RecipeSettings(BaseModel):
+class RecipeSettings(Documented, BaseModel):
     """What a recipe sets; a key that it does not set stays as the camera has it."""
 
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, strict=True, use_attribute_docstrings=True, hide_input_in_errors=True
-    )
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
     cameras: list[str] | None = Field(None, min_length=1)
     """At which cameras its keys count; default: at all."""

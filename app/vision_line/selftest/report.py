@@ -16,6 +16,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict
 
+from vision_line.documented import Documented
+
 #: The folders of an absolute path, which say where a user keeps things; they may have spaces in their names.
 _FOLDERS = re.compile(r"(?<![\w.:/])(?:~/|/)(?:[^/'\",;:\n]+/)*(?=[^/\s])")
 
@@ -28,8 +30,8 @@ class Status(StrEnum):
     SKIPPED = "skipped"
 
 
-class _Public(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class _Public(Documented, BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Measurement(_Public):

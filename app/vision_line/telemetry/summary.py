@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from vision_line.documented import Documented
 from vision_line.frames import CameraState, DropCause
 from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING, STOPPED
 from vision_line.output_files import write_output
@@ -34,8 +35,8 @@ Tenths = Annotated[float, AfterValidator(partial(round, ndigits=1))]
 Hundredths = Annotated[float, AfterValidator(partial(round, ndigits=2))]
 
 
-class _Public(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True, use_attribute_docstrings=True)
+class _Public(Documented, BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, from_attributes=True)
 
 
 class LatencySummary(_Public):

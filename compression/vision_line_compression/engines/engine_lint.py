@@ -11,13 +11,14 @@ from pydantic import BaseModel, ConfigDict
 
 from vision_line.devices.tensorrt.engine_layers import ComputedConvolution, EngineLayer, NumberType, State, convolutions
 from vision_line.devices.tensorrt.engine_manifest import write_whole
+from vision_line.documented import Documented
 from vision_line_compression.network.onnx_file import load_model
 
 
-class LintedConvolution(BaseModel):
+class LintedConvolution(Documented, BaseModel):
     """One convolution that the file quantizes."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     node: str
     """Name of its node in the ONNX file."""

@@ -42,7 +42,7 @@ def sources(build: Path) -> dict[Path, bytes]:
 
 @pytest.mark.skipif(importlib.util.find_spec("cuda.core") is None, reason='needs pip install ".[cuda]"')
 def test_the_device_is_typed_as_cuda_core_is(tmp_path: Path) -> None:
-    """Names, arguments and returned values fit the stubs of the builds for CUDA 12 and 13; the same are checked once."""
+    """Names, arguments and returned values fit the stubs for CUDA 12 and 13; equal stubs are checked once."""
     # not from the import system: an imported cuda.core says that it is the build that it has chosen
     installed = Path(str(distribution("cuda-core").locate_file("cuda/core")))
     one, other = installed / "cu12", installed / "cu13"

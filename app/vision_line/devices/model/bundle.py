@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
 
 from vision_line.devices.model.heads import HeadKind
+from vision_line.documented import Documented
 
 BUNDLE_FILE = "bundle.json"
 BUNDLE_VERSION = 1
@@ -53,8 +54,8 @@ def _is_visible(character: str) -> bool:
     return category not in _INVISIBLE and (category != "Cf" or character in _JOINERS)
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+class _Frozen(Documented, BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class BundleInput(_Frozen):

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from vision_line.devices.model.model import Model
 from vision_line.devices.tensorrt.engine_manifest import Library, Sha256, Target, engine_path, write_whole
+from vision_line.documented import Documented
 from vision_line.ports import ShapeHW
 
 logger = logging.getLogger(__name__)
@@ -25,10 +26,10 @@ CHOICE_VERSION = 1
 Precision = Literal["int8", "fp16"]
 
 
-class PrecisionVariant(BaseModel):
+class PrecisionVariant(Documented, BaseModel):
     """One variant of the model."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     precision: Precision
     """What its convolutions compute in."""
@@ -42,10 +43,10 @@ class PrecisionVariant(BaseModel):
     """Median milliseconds of a batch by its size, as this GPU measured them; empty where it was not asked."""
 
 
-class EngineChoice(BaseModel):
+class EngineChoice(Documented, BaseModel):
     """`NAME.choice.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     choice_version: Literal[1]
     """Version of this schema."""

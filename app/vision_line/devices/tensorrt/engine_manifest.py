@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
+from vision_line.documented import Documented
 from vision_line.errors import DeviceError
 from vision_line.ports import ShapeHW
 
@@ -65,10 +66,10 @@ class EngineTensor(BaseModel):
     shape: tuple[int, ...]
 
 
-class EngineManifest(BaseModel):
+class EngineManifest(Documented, BaseModel):
     """`NAME.engine.json`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     manifest_version: Literal[3]
     """Version of this schema."""
