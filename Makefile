@@ -18,7 +18,7 @@ BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client gpu-check shared-training clean
+.PHONY: help demo test unit lint format package-check offline-archive matrix bench faults kills chaos outputs-faults central-kills plc opcua-client gpu-check long-tests shared-training clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,8 +41,8 @@ demo: $(VENV)/.core ## install the runtime and inspect 16 simulated RTSP cameras
 	echo "$$*"; exec "$$@"
 
 test: $(VENV)/.dev ## install everything testable without a GPU and run all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone and not shared_training"
-	$(BIN)/python -m pytest -m alone
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not alone and not shared_training and not long"
+	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests) # importing all others takes half a minute
 
 unit: $(VENV)/.dev ## only the fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
@@ -94,6 +94,9 @@ opcua-client: $(VENV)/.dev ## ask the OPC UA server by node-opcua, a second impl
 
 gpu-check: $(VENV)/.dev ## try the NVIDIA path on this machine's GPU, stage by stage (20 minutes; docs/gpu-check.md)
 	$(BIN)/python -m tools.gpu_check
+
+long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: every family of networks from plan to bundle (5 minutes)
+	$(BIN)/python -m pytest -m long
 
 shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
 	$(BIN)/python -m pytest -m shared_training tests/integration/cluster

@@ -32,6 +32,8 @@ from .conftest import WriteCheckpoint
 pytestmark = pytest.mark.filterwarnings("ignore")  # ultralytics and torch's exporters announce their own futures
 
 FAMILIES = {"yolov8n": "v8", "yolov8s": "v8", "yolov10n": "v10", "yolo11n": "11", "yolo26n": "26"}
+#: The same for tests; the larger network has the structure of the smaller one.
+NETWORKS = [pytest.param(name, marks=pytest.mark.long if name == "yolov8s" else ()) for name in FAMILIES]
 ATTENTIVE = ("yolov10n", "yolo11n", "yolo26n")
 
 
@@ -63,8 +65,8 @@ def raw_outputs(model: Any, training: bool = False) -> Iterator[torch.Tensor]:
         yield head["scores"]
 
 
-@pytest.mark.parametrize(("name", "family"), FAMILIES.items())
-def test_rewriting_changes_no_output_and_is_undone(name: str, family: str, write_checkpoint: WriteCheckpoint) -> None:
+@pytest.mark.parametrize("name", NETWORKS)
+def test_rewriting_changes_no_output_and_is_undone(name: str, write_checkpoint: WriteCheckpoint) -> None:
     """The split model computes what the stock model does; merged again it has the same classes and weights."""
     checkpoint = load_checkpoint(write_checkpoint(name))
     model = copy.deepcopy(checkpoint.model)
@@ -73,7 +75,7 @@ def test_rewriting_changes_no_output_and_is_undone(name: str, family: str, write
     halves = find_halves(model)
     merge_blocks(model)
 
-    assert checkpoint.family == family
+    assert checkpoint.family == FAMILIES[name]
     assert len(halves) >= 8
     for expected, got, merged in zip(raw_outputs(checkpoint.model), split, raw_outputs(model), strict=True):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
@@ -86,7 +88,7 @@ def _states(checkpoint: Checkpoint) -> Iterator[torch.Tensor]:
     return iter(checkpoint.model.state_dict().values())
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_pruned_model_is_what_was_planned(
     name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]
 ) -> None:
@@ -106,7 +108,7 @@ def test_the_pruned_model_is_what_was_planned(
             assert after.out_channels % 8 == 0
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_pruned_equals_the_silenced_parent(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """Cutting channels computes what zeroing them in the parent does, in evaluation."""
     checkpoint, plan, model = pruned_of(name)
@@ -117,7 +119,7 @@ def test_pruned_equals_the_silenced_parent(name: str, pruned_of: Callable[[str],
     assert not all(torch.allclose(a, b) for a, b in zip(raw_outputs(model), raw_outputs(checkpoint.model), strict=True))
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_pruned_trains_fuses_and_opens_in_plain_yolo(
     name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]], tmp_path: Path
 ) -> None:

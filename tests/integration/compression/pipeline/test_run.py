@@ -86,7 +86,11 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
 
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("no_glance")  # the killed run has it
-@pytest.mark.parametrize("network", ["yolov10n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize(
+    "network",
+    # pruning, training and quantization of each have tests of their own, and yolo26n has the parts of both others
+    [pytest.param("yolov10n", marks=pytest.mark.long), pytest.param("yolo11n", marks=pytest.mark.long), "yolo26n"],
+)
 def test_every_family_becomes_a_bundle(
     network: str, tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint
 ) -> None:
