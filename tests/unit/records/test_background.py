@@ -12,21 +12,26 @@ import pytest
 
 _CHILD = """
 import os, sys, threading
+from contextlib import suppress
 from vision_line.records.background import yield_to_inspection
+with suppress(PermissionError):  # where these tests go behind others, root alone may begin with less
+    os.setpriority(os.PRIO_PROCESS, 0, int(sys.argv[1]))
 if os.getuid() == 0:
     os.setuid(65534)
-os.nice(int(sys.argv[1]) - os.nice(0))
+began_with = os.getpriority(os.PRIO_PROCESS, 0)
 yield_to_inspection()
-print(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+print(began_with, os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
 """
 
 
-@pytest.mark.parametrize(("started_with", "expected"), [(5, 10), (15, 15)])
-def test_a_thread_yields_and_never_asks_for_more(started_with: int, expected: int) -> None:
+@pytest.mark.parametrize("started_with", [5, 15])
+def test_a_thread_yields_and_never_asks_for_more(started_with: int) -> None:
     """A user may not raise a priority: a program with `nice` 15 would end its threads by asking for 10."""
     command = [sys.executable, "-c", _CHILD, str(started_with)]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert (done.stdout.strip(), done.stderr) == (str(expected), "")
+    began_with, ended_with = map(int, done.stdout.split())
+    assert began_with in {started_with, os.getpriority(os.PRIO_PROCESS, 0)}
+    assert (ended_with, done.stderr) == (max(10, began_with), "")
 
 
 _PROCESS = """
