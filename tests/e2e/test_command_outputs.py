@@ -19,10 +19,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.fakes.ports import free_port
+from typer.testing import CliRunner
 
+from vision_line.cli.main import cli
 from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
+from vision_line_compression.cli import cli as compress_cli
 
 from .conftest import wait_for
 
@@ -212,17 +215,18 @@ def test_options_that_contradict_each_other_are_refused(tmp_path: Path, argument
 
 def test_every_command_refuses_an_option_given_twice(tmp_path: Path) -> None:
     """The main job and its neighbours too; a flag twice is no contradiction."""
-    twice = command("--streams", "a.toml", "--streams", "b.toml", cwd=tmp_path)
+    here = CliRunner()
+    (twice,) = {
+        here.invoke(of, words).exit_code
+        for of, words in (
+            (cli, ["--streams", "a.toml", "--streams", "b.toml"]),
+            (cli, ["doctor", "--record", "a", "--record", "b"]),
+            (compress_cli, ["eval", "m.onnx", "--data", "a.yaml", "--data", "b.yaml"]),
+        )
+    }
     flags = command("doctor", "--json", "--json", cwd=tmp_path)
 
-    compress = subprocess.run(
-        [COMMAND.with_name("vision-line-compress"), "eval", "m.onnx", "--data", "a.yaml", "--data", "b.yaml"],
-        cwd=tmp_path,
-        capture_output=True,
-        check=False,
-    )
-    assert twice.returncode == command("doctor", "--record", "a", "--record", "b", cwd=tmp_path).returncode == 2
-    assert compress.returncode == 2
+    assert twice == 2
     assert json.loads(flags.stdout)
 
 

@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from tests.fakes.desk import CHEAP
 from tests.fakes.ports import free_port
+from typer.testing import CliRunner
 
+from vision_line.cli.main import cli
 from vision_line.desk.users.accounts import Accounts
 from vision_line.desk.users.sessions import Role
 from vision_line.errors import ExitCode
@@ -98,8 +100,10 @@ def test_the_life_of_a_user(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_refused(tmp_path: Path, arguments: tuple[str, ...], says: str) -> None:
-    done = user(with_user(tmp_path), *arguments, typed="short\n")
-    assert done.returncode == ExitCode.CONFIG
+    """In this process: so many would take long to start."""
+    words = ["desk", "user", *arguments, "--record", str(with_user(tmp_path))]
+    done = CliRunner().invoke(cli, words, input="short\n")
+    assert done.exit_code == ExitCode.CONFIG
     assert says in done.stderr
     assert "Traceback" not in done.stderr
 

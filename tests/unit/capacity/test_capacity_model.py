@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,9 @@ from vision_line.errors import ConfigError
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "capacity.md").read_text(encoding="utf-8")
 LINE = Scenario(find_gpu("RTX 3060"), 16, Codec.H264, (1920, 1080), 25.0)
+
+#: Several tests ask for the same: an estimate plays the line out.
+estimated = cache(estimate)
 
 #: Every constant that stands alone.
 CONSTANTS: dict[str, Constant] = {
@@ -74,7 +78,7 @@ def test_batches_are_padded_to_captured_sizes() -> None:
 
 def test_sixteen_cameras_fit_on_an_rtx_3060() -> None:
     """The README's line: decoding is what runs out first."""
-    answer = estimate(LINE)
+    answer = estimated(LINE)
 
     assert answer.fits
     assert answer.first_limit == "decoders (NVDEC)"
@@ -116,7 +120,7 @@ def test_overloaded_decoders_have_no_latency() -> None:
 )
 def test_more_of_anything_uses_no_less_of_anything(more: dict[str, object]) -> None:
     """Every demand grows with cameras, rate, size and cost, or stays."""
-    less = estimate(LINE).resources
+    less = estimated(LINE).resources
     greater = estimate(replace(LINE, **more)).resources  # type: ignore[arg-type]
 
     assert all(a.used <= b.used * (1 + 1e-9) for a, b in zip(less, greater, strict=True))
@@ -125,7 +129,7 @@ def test_more_of_anything_uses_no_less_of_anything(more: dict[str, object]) -> N
 
 def test_inspecting_fewer_frames_spares_the_engine_and_not_the_decoder() -> None:
     """Each frame is decoded, for the next one needs it."""
-    every, fifth = estimate(LINE).resources, estimate(replace(LINE, inspect_fps=5.0)).resources
+    every, fifth = estimated(LINE).resources, estimate(replace(LINE, inspect_fps=5.0)).resources
 
     assert fifth[0].used == every[0].used
     assert fifth[1].used == pytest.approx(every[1].used / 5)

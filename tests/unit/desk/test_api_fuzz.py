@@ -89,7 +89,7 @@ def test_the_description_is_of_operations(operations: list[tuple[str, list[str]]
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(data=st.data())
 def test_whatever_is_asked_is_answered(
@@ -153,7 +153,7 @@ def reviewed() -> st.SearchStrategy[dict[str, Any]]:
     return st.fixed_dictionaries(fields, optional=more)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=CHECKS)
+@settings(max_examples=60, deadline=None, suppress_health_check=CHECKS)
 @given(body=reviewed().map(lambda sent: json.dumps(sent).encode()) | BODIES, number=st.integers(-5, 2**70))
 def test_whatever_is_answered_in_a_review_is_no_fault(desk: DeskUnderTest, body: bytes, number: int) -> None:
     """Lone halves of UTF-16 pairs, numbers that are none, boxes that are none; and taking back what is not there."""
@@ -165,7 +165,7 @@ def test_whatever_is_answered_in_a_review_is_no_fault(desk: DeskUnderTest, body:
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 @given(cookie=st.binary(max_size=60), host=st.binary(max_size=30), origin=st.binary(max_size=30))
 def test_whatever_headers_come_are_answered(desk: DeskUnderTest, cookie: bytes, host: bytes, origin: bytes) -> None:
