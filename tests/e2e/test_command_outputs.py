@@ -85,7 +85,7 @@ def test_a_run_goes_on_when_its_reader_goes_away(make_run: Callable[[int], Any])
     """Status lines that nobody reads end no inspection: the exit code and the summary are those of the run."""
     run = make_run(1)
     done = closed_output(
-        *("--streams", run.streams, "--summary", run.summary_path, "--headless", "--duration", "6"), cwd=run.folder
+        *("--streams", run.streams, "--summary", run.summary_path, "--headless", "--duration", "2"), cwd=run.folder
     )
 
     assert done.returncode == 0, done.stderr

@@ -127,11 +127,11 @@ def test_a_run_that_ended_leaves_off_also_for_a_camera_that_the_next_run_is_with
 ) -> None:
     """The time since the last run with the camera is the row of the next one with it."""
     run = make_run(2)
-    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
     run.write_streams(["cam01"])
-    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
     run.write_streams(["cam01", "cam02"])
-    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
 
     off = run.query(
         "SELECT run, camera, ended_utc - started_utc FROM not_inspected WHERE cause = 'off' ORDER BY run, camera"
@@ -150,7 +150,7 @@ def states_of(run: LineRun, camera: str) -> list[tuple[str, float]]:
 def test_a_camera_that_comes_and_goes_by_reloads_leaves_no_hole(make_run: Callable[[int], Any]) -> None:
     """Whoever did not watch it and for whatever reason: from one inspection to the next all is told, once."""
     run = make_run(2)
-    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
     url = f"rtsp://localhost:{run.port}/cam02"
     at_another_url = f'[[stream]]\nname = "cam02"\nurl = "{url}"\n'
 
@@ -176,7 +176,7 @@ def test_a_camera_that_comes_and_goes_by_reloads_leaves_no_hole(make_run: Callab
     run.signal(signal.SIGTERM)
     assert run.wait() == 130
     run.write_streams(["cam01", "cam02"])
-    assert run.run("--duration", "4") == 0, run.text()[-3000:]
+    assert run.run("--duration", "2") == 0, run.text()[-3000:]
 
     ((alive_utc,),) = run.query("SELECT alive_utc FROM runs WHERE run = 1")
     removed = [at_utc for state, at_utc in states_of(run, "cam02") if state == "REMOVED"]
