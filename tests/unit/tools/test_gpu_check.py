@@ -11,6 +11,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -24,7 +25,7 @@ from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.selftest.report import failed, figure
 from vision_line.selftest.videos import H264, draw_images, encode_video, opened
 
-#: What CI rehearses; the self-test has a test of its own. `python -m tools.gpu_check --fakes` rehearses all.
+#: What is rehearsed; the self-test has a test of its own. `python -m tools.gpu_check --fakes` rehearses all.
 REHEARSED = ("facts", "capture", "latency")
 
 
@@ -36,17 +37,30 @@ def out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_stages_run_on_the_fakes(tmp_path: Path) -> None:
-    """As on a GPU machine, each in a process of its own; all of them pass there."""
+def rehearsed(folder: Path, *stages: str) -> dict[str, dict[str, Any]]:
+    """Run stages on the fakes, each in a process of its own, and return what each found."""
     if reason := missing():
         pytest.skip(reason)
-    command = [sys.executable, "-m", "tools.gpu_check", "--fakes", "--out", str(tmp_path), "--only", *REHEARSED]
+    command = [sys.executable, "-m", "tools.gpu_check", "--fakes", "--out", str(folder), "--only", *stages]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    found = json.loads((tmp_path / REPORT).read_text(encoding="utf-8"))
+    found: dict[str, dict[str, Any]] = json.loads((folder / REPORT).read_text(encoding="utf-8"))
 
-    assert list(found) == list(REHEARSED)
-    assert {name: one["faults"] for name, one in found.items()} == {name: [] for name in REHEARSED}
+    assert list(found) == list(stages)
+    assert {name: one["faults"] for name, one in found.items()} == {name: [] for name in stages}
     assert done.returncode == 0
+    return found
+
+
+def test_a_stage_runs_on_the_fakes(tmp_path: Path) -> None:
+    """As on a GPU machine; it passes there."""
+    rehearsed(tmp_path, REHEARSED[0])
+
+
+@pytest.mark.long
+def test_the_stages_run_on_the_fakes(tmp_path: Path) -> None:
+    """All of them pass there."""
+    found = rehearsed(tmp_path, *REHEARSED)
+
     assert found["capture"]["wrong"] == 0
     assert found["latency"]["H.264 without VUI: PyNvVideoCodec LOW"]["most_packets_late"] == 0
     assert found["latency"]["H.264: PyNvVideoCodec NATIVE"]["most_packets_late"] > 0
