@@ -534,18 +534,23 @@ class Engine:
             return None
         return EngineInspector(self.content, self.library.unfused, has_details=self.has_details)
 
-    @lru_cache(maxsize=8)  # noqa: B019  an engine lives as long as its process
     def compiled(self, shape_hw: tuple[int, int]) -> ov.CompiledModel:
         """Return the network for one frame of this size."""
-        core = ov.Core()
-        network = core.read_model(self.content, b"")
-        network.reshape({self.input: ov.PartialShape([1, 3, *shape_hw])})
-        return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
+        return compiled(self.content, self.input, shape_hw)
 
     def output_shape(self, shape_hw: tuple[int, ...]) -> tuple[int, ...]:
         """Return the output's shape for one frame."""
         height, width = shape_hw
         return tuple(self.compiled((height, width)).output(0).get_shape())[1:]
+
+
+@lru_cache(maxsize=32)
+def compiled(content: bytes, name: str, shape_hw: tuple[int, int]) -> ov.CompiledModel:
+    """Return a network whose input is `name` for one frame of this size; hundreds of engines are of the same few."""
+    core = ov.Core()
+    network = core.read_model(content, b"")
+    network.reshape({name: ov.PartialShape([1, 3, *shape_hw])})
+    return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
 
 
 @dataclass(frozen=True, slots=True)
