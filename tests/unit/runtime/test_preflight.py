@@ -10,6 +10,7 @@ from pathlib import Path
 import av
 import cv2
 import numpy as np
+import openvino as ov
 import pytest
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.renamed_bundle import write_renamed_bundle
@@ -19,8 +20,10 @@ from typer.testing import CliRunner
 from vision_line.cli.check import check_file
 from vision_line.cli.main import cli
 from vision_line.devices import selection
-from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
+from vision_line.devices.cpu.openvino_engine import OpenVino
+from vision_line.devices.model.model import SHIPPED_BUNDLE, Model, open_model
 from vision_line.errors import ConfigError
+from vision_line.ports import ShapeHW
 from vision_line.runtime.options import RunOptions
 
 CAMERA = '[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:1/x"\n'
@@ -34,6 +37,27 @@ def check(
     path.write_text(f"config_version = 1\n{text}", encoding="utf-8")
     code = check_file(RunOptions(path, model=model, device=device), probe=False)
     return code, [line.replace(f"{path}:", "") for line in capsys.readouterr().err.splitlines()]
+
+
+_COMPILED: dict[tuple[bytes, ShapeHW, bool, str], ov.CompiledModel] = {}
+
+
+@pytest.fixture(autouse=True)
+def _compiled_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile each model once: nearly every check opens the shipped one, and proves it each time."""
+    compile_model = OpenVino.compiled
+
+    def compiled(
+        openvino: OpenVino, model: Model, path: Path, shape: ShapeHW, *, low_precision: bool, precision: str = "f32"
+    ) -> ov.CompiledModel:
+        key = (model.content(path), shape, low_precision, precision)
+        if key not in _COMPILED:
+            _COMPILED[key] = compile_model(
+                openvino, model, path, shape, low_precision=low_precision, precision=precision
+            )
+        return _COMPILED[key]
+
+    monkeypatch.setattr(OpenVino, "compiled", compiled)
 
 
 @pytest.fixture(autouse=True)
