@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import ast
 import inspect
-import textwrap
+import sys
 from functools import cache
 from itertools import pairwise
 from typing import TYPE_CHECKING
@@ -34,25 +34,28 @@ class Documented:
         return schema
 
 
-@cache
 def docstrings(model: type[Documented]) -> dict[str, str]:
     """Return the docstrings of a model's keys, also of those that it inherits; none where there is no source."""
     found: dict[str, str] = {}
     for base in reversed(model.__mro__):
         if issubclass(base, Documented):
-            found |= _own_docstrings(base)
+            found |= _in_module(base.__module__).get(base.__name__, {})
     return found
 
 
-def _own_docstrings(model: type[Documented]) -> dict[str, str]:
+@cache
+def _in_module(name: str) -> dict[str, dict[str, str]]:
+    """Return the docstrings of keys by the class that has them."""
     try:
-        source = inspect.getsource(model)
+        source = inspect.getsource(sys.modules[name])
     except OSError:
         return {}
+    return {node.name: _of_keys(node) for node in ast.walk(ast.parse(source)) if isinstance(node, ast.ClassDef)}
+
+
+def _of_keys(definition: ast.ClassDef) -> dict[str, str]:
     return {
         key.target.id: inspect.cleandoc(said.value.value)
-        for definition in ast.parse(textwrap.dedent(source)).body
-        if isinstance(definition, ast.ClassDef)
         for key, said in pairwise(definition.body)
         if isinstance(key, ast.AnnAssign) and isinstance(key.target, ast.Name)
         if isinstance(said, ast.Expr) and isinstance(said.value, ast.Constant) and isinstance(said.value.value, str)

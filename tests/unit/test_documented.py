@@ -17,7 +17,7 @@ import inspect
 from vision_line.config.models import Config
 def read(*_):
     raise LookupError("the source is read")
-inspect.getsource = inspect.findsource = read
+inspect.getsource = inspect.findsource = inspect.getsourcelines = read
 from vision_line.telemetry.summary import Summary
 try:
     Config.model_json_schema()
