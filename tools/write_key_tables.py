@@ -30,11 +30,12 @@ def _table(match: re.Match[str]) -> str:
     model: type[BaseModel] = getattr(importlib.import_module(match[2]), match[3])
     inherited = {name for parent in model.__mro__[1:] for name in getattr(parent, "model_fields", {})}
     fields = {name: field for name, field in model.model_fields.items() if name not in inherited}
+    said = {name: one.get("description") for name, one in model.model_json_schema()["properties"].items()}
     # A public key without a default is an output or must be given; the column would say nothing.
     has_defaults = any(not field.is_required() for field in fields.values())
     head = "| key | default | meaning |\n|---|---|---|\n" if has_defaults else "| key | meaning |\n|---|---|\n"
     rows = (
-        f"| `{name}` |{f' {_default(field)} |' if has_defaults else ''} {field.description}{_choices(field)} |\n"
+        f"| `{name}` |{f' {_default(field)} |' if has_defaults else ''} {said[name]}{_choices(field)} |\n"
         for name, field in fields.items()
     )
     return f"{head}{''.join(rows)}<!-- keys: {match[2]}:{match[3]} -->"
