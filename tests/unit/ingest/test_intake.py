@@ -172,7 +172,7 @@ def test_of_a_share_so_many_are_decoded_and_keyframes_at_least_now_and_then(shar
     """From each keyframe on, without a gap; what is left out is counted as shed."""
     camera = Camera(group=group)
     camera.load.share = share
-    camera.read(200.0)
+    camera.read(80.0)
     camera.assert_accounted()
     assert set(camera.dropped) <= {DropCause.SHED}
     decoded = len(camera.shown) / camera.load.frames
