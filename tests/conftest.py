@@ -8,7 +8,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 
 import pytest
@@ -36,6 +36,38 @@ def pytest_configure() -> None:
     """Let Ctrl-C arrive: what a shell starts in the background ignores it, and so does all that it starts."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def spread(files: Sequence[str]) -> list[str]:
+    """Return the files in the order in which several processes take them. Pure.
+
+    Those that start whole runs wait for half of their time: next to each other they leave processors idle, and then all
+    that compute come at once. So they are spread over the others, up to where four fifths of the work is done.
+    """
+    waiting = [name for name in files if name.startswith("tests/e2e/")]
+    others = [name for name in files if not name.startswith("tests/e2e/")]
+    work = [1 if name.startswith("tests/unit/") else 5 for name in others]  # as they take on average
+    due = [0.8 * sum(work) * number / len(waiting) for number in range(len(waiting))]
+    order: list[str] = []
+    done = 0
+    for name, takes in zip(others, work, strict=True):
+        while due and due[0] <= done:
+            due.pop(0)
+            order.append(waiting[len(waiting) - len(due) - 1])
+        order.append(name)
+        done += takes
+    return order + waiting[len(waiting) - len(due) :]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Order the files for several processes, the same in each of them."""
+    if not hasattr(config, "workerinput"):
+        return
+    by_file: dict[str, list[pytest.Item]] = {}
+    for item in items:
+        by_file.setdefault(item.nodeid.partition("::")[0], []).append(item)
+    items[:] = [item for name in spread([*by_file]) for item in by_file[name]]
 
 
 @pytest.fixture(autouse=True)

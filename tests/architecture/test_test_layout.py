@@ -6,12 +6,18 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+
+from tests.conftest import spread
 
 ROOT = Path(__file__).parents[2]
 TIERS = ("unit", "contract", "integration", "e2e", "architecture")
 FILES = sorted(path for folder in ("tests", "benchmarks", "tools") for path in (ROOT / folder).rglob("*.py"))
 APP = ROOT / "app" / "vision_line"
+
+#: How many test files of each kind there are, about.
+COUNTS = {"contract": 20, "e2e": 29, "integration": 170, "unit": 500}
 
 #: A tier by its module's name, however it is imported.
 NAMED = re.compile(rf"\btests\s*\.\s*({'|'.join(TIERS)})\b")
@@ -65,3 +71,26 @@ def test_loose_unit_tests_are_of_modules_outside_every_room() -> None:
     loose = {path.stem.removeprefix("test_") for path in (ROOT / "tests" / "unit").glob("test_*.py")}
 
     assert loose <= {path.stem for path in APP.glob("*.py")}
+
+
+def test_files_that_wait_are_spread_over_those_that_compute() -> None:
+    """None is lost, each kind keeps its order, and at the end stand the short ones."""
+    names = [f"tests/{folder}/test_{n:03d}.py" for folder, count in COUNTS.items() for n in range(count)]
+    order = spread(names)
+
+    assert sorted(order) == sorted(names)
+    for folder in COUNTS:
+        assert [name for name in order if f"/{folder}/" in name] == [name for name in names if f"/{folder}/" in name]
+    at = [place for place, name in enumerate(order) if "/e2e/" in name]
+    assert at[0] == 0
+    assert min(later - sooner for sooner, later in pairwise(at)) > 1
+    assert at[-1] < 0.9 * len(order)
+    assert spread(names[:3]) == names[:3]
+    assert spread([]) == []
+
+
+def test_marks_of_tests_that_run_alone_are_where_make_looks_for_them() -> None:
+    """It gives pytest the files that have them: importing all others takes half a minute."""
+    marked = [path for path in FILES if "mark.alone" in path.read_text(encoding="utf-8")]
+
+    assert {path.name[:5] for path in marked} == {"test_"}

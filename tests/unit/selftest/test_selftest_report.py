@@ -10,6 +10,7 @@ import pytest
 from rich.console import Console
 
 from vision_line.cli.selftest import report_table
+from vision_line.documented import docstrings
 from vision_line.errors import DeviceError
 from vision_line.selftest.device_under_test import DeviceUnderTest
 from vision_line.selftest.load_test import percentile
@@ -88,7 +89,7 @@ def test_a_report_survives_being_stored() -> None:
 def test_every_field_is_explained() -> None:
     """What is stored is documented where it is defined."""
     for model in (Selftest, MachineFacts, ModelUnderTest, SettingsFacts, type(REPORT.checks[0])):
-        assert [name for name, field in model.model_fields.items() if not field.description] == []
+        assert [name for name in model.model_fields if not docstrings(model).get(name)] == []
 
 
 def test_the_table_shows_all_of_it() -> None:
