@@ -95,22 +95,6 @@ def test_a_second_signal_does_not_wait(make_run: Callable[[int], Any]) -> None:
     assert run.query("PRAGMA integrity_check") == [("ok",)]
 
 
-def test_killed_at_any_moment_the_records_open_and_hold_what_was_committed(make_run: Callable[[int], Any]) -> None:
-    """Kill -9, three times on the same folder: nothing that a reader once saw is gone."""
-    run = make_run(3)
-    seen: set[tuple[Any, ...]] = set()
-    for round_ in range(3):
-        run.start()
-        run.wait_for_detections(10 * (round_ + 1))
-        seen |= set(run.query("SELECT run, detection, camera, sequence, class FROM detections"))
-        assert run.process is not None
-        run.process.kill()
-        run.process.wait(10)
-        after = set(run.query("SELECT run, detection, camera, sequence, class FROM detections"))
-        assert seen <= after
-        assert run.query("PRAGMA integrity_check") == [("ok",)]
-
-
 def test_records_are_exported_while_the_line_runs(make_run: Callable[[int], Any]) -> None:
     """Export reads beside the writer, and what it wrote can be read."""
     run = make_run(3)
