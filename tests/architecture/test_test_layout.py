@@ -89,8 +89,8 @@ def test_files_that_wait_are_spread_over_those_that_compute() -> None:
     assert spread([]) == []
 
 
-def test_marks_of_tests_that_run_alone_are_where_make_looks_for_them() -> None:
-    """It gives pytest the files that have them: importing all others takes half a minute."""
+def test_marks_of_tests_that_run_alone_are_in_files_of_tests() -> None:
+    """`make test` gives pytest the files that have them: importing all others takes half a minute."""
     marked = [path for path in FILES if "mark.alone" in path.read_text(encoding="utf-8")]
 
     assert {path.name[:5] for path in marked} == {"test_"}
