@@ -45,7 +45,7 @@ test: $(VENV)/.dev ## install everything testable without a GPU and run all test
 	$(BIN)/python -m pytest -m alone $$(grep -rl --include='test_*.py' 'mark\.alone' tests) # importing all others takes half a minute
 
 unit: $(VENV)/.dev ## only the fast tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) tests/unit tests/architecture
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(BESIDE) -m "not long" tests/unit tests/architecture
 
 lint: $(VENV)/.dev ## formatting, lint, types, import contracts and dead code
 	$(BIN)/ruff format --check .
