@@ -82,6 +82,12 @@ class EngineTarget(StrEnum):
     TENSORRT = "tensorrt"
 
 
+class LatencyTarget(StrEnum):
+    """What `measure` measures."""
+
+    CPU = "cpu"
+
+
 def main() -> None:
     """Run the command line and exit with its code."""
     cli()
@@ -281,6 +287,33 @@ def build(
             typer.echo(str(built.engine))
             if built.remark:
                 typer.echo(built.remark, err=True)
+
+
+@cli.command()
+def measure(
+    checkpoint: Annotated[Path, typer.Argument(metavar="PT", help="The checkpoint that is to be compressed.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="JSON", help="File of the table.")],
+    shape: Annotated[
+        str, typer.Option("--shape", metavar="HxW", help="Input shape: prune.size_hw of the recipe.")
+    ] = "640x640",
+    target: Annotated[LatencyTarget, typer.Option("--target", help="cpu: this machine's processor.")] = (
+        LatencyTarget.CPU
+    ),
+) -> None:
+    """Measure what a network's convolutions cost on this machine in INT8, for the budgets of recipes."""
+    with reported_errors():
+        from vision_line_compression.engines.latency_measure import measure_cpu
+        from vision_line_compression.progress import ProgressDisplay
+
+        size_hw = _shape(shape)
+        with ProgressDisplay().stage(f"latency on {target.value}") as progress:
+            table = measure_cpu(checkpoint, (640, 640) if size_hw is None else size_hw, progress)
+        table.write(output)
+        if table.network is not None:
+            typer.echo(
+                f"{table.target}: {table.network.int8_ms:.3g} ms in INT8, {table.network.float_ms:.3g} ms in float"
+            )
+        typer.echo(str(output))
 
 
 @cli.command()

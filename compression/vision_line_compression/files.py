@@ -6,9 +6,9 @@ from __future__ import annotations
 import hashlib
 import os
 from pathlib import Path
-from typing import Self
+from typing import Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, ValidationError, model_serializer
 
 from vision_line.documented import Documented
 from vision_line.errors import ConfigError, RunError
@@ -18,6 +18,24 @@ class FrozenModel(Documented, BaseModel):
     """Settings or results: immutable, without unknown keys, described by its attributes' docstrings."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class GrowingModel(FrozenModel):
+    """Settings that gained keys after results were named by their hash: `later` are not written at their default.
+
+    So what was made by a recipe that does not name such a key is found again, under the hash that it always had.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _without_defaults_of_later(self, written: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields = type(self).model_fields
+        return {
+            key: value
+            for key, value in written(self).items()
+            if key not in self.later or getattr(self, key) != fields[key].get_default(call_default_factory=True)
+        }
 
 
 class Document(FrozenModel):

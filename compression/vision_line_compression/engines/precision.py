@@ -32,7 +32,7 @@ DECISIVE_BATCH = BATCH_RANGES[-1][1]
 ROUNDS = 2
 
 #: Rows that may hold the float model that was quantized, the latest first.
-_FLOAT_ROWS = (RowKind.QUANTIZATION_AWARE, RowKind.DISTILLED, RowKind.RECOVERED)
+_FLOAT_ROWS = (RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.DISTILLED, RowKind.RECOVERED)
 _ACCURACY_GATES = ("map50_95_drop", "map50_drop", "class_recall_drop", "miss_rate")
 _WITHIN_PARENT = "miss_rate_within_parent"
 

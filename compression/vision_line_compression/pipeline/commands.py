@@ -82,14 +82,14 @@ class CompressionSession:
         typer.echo(str(self.pipeline.fine_tuned.checkpoint.path))
 
     def distill(self) -> None:
-        """Train with the teacher."""
+        """Train with the teacher; where the recipe wants it, without one too, and choose."""
         self._require(self.pipeline.fine_tuned.checkpoint.after, "prune")
-        self._ensure(self.pipeline.distilled.checkpoint.after)
-        typer.echo(str(self.pipeline.distilled.checkpoint.path))
+        self._ensure(self.pipeline.chosen.checkpoint.after)
+        typer.echo(str(self.pipeline.chosen.checkpoint.path))
 
     def quantize(self) -> None:
         """Quantize and pack."""
-        self._require(self.pipeline.distilled.checkpoint.after, "distill")
+        self._require(self.pipeline.chosen.checkpoint.after, "distill")
         self.pack()
 
     def pack(self) -> None:

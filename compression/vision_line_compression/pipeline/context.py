@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
@@ -47,6 +47,11 @@ class Context:
     def recipe(self) -> Recipe:
         """The recipe."""
         return self.inputs.loaded.recipe
+
+    def varied(self, **sections: object) -> Context:
+        """Return the same with some sections of the recipe changed, for a control that differs in them alone."""
+        loaded = replace(self.inputs.loaded, recipe=self.recipe.model_copy(update=sections))
+        return replace(self, inputs=replace(self.inputs, loaded=loaded))
 
     @property
     def parent(self) -> Artifact:

@@ -11,13 +11,16 @@ from functools import cached_property
 
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
 from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.stage import Stage, Workspace
-from vision_line_compression.pipeline.steps.controls import control
+from vision_line_compression.pipeline.steps.choice import choose
+from vision_line_compression.pipeline.steps.controls import ProductModels, control
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.evaluate import evaluate
 from vision_line_compression.pipeline.steps.export import export
 from vision_line_compression.pipeline.steps.latency import latency
 from vision_line_compression.pipeline.steps.pack import pack, prove, proven_bundle, unsigned_variant
+from vision_line_compression.pipeline.steps.parent_int8 import parent_int8
 from vision_line_compression.pipeline.steps.prune import PRUNED, RECALIBRATED
 from vision_line_compression.pipeline.steps.qat import train_quantization_aware
 from vision_line_compression.pipeline.steps.quantize import int8_files, int8_row, quantize
@@ -32,6 +35,7 @@ from vision_line_compression.pipeline.steps.report import Reported, report
 from vision_line_compression.pipeline.steps.robustness import robustness
 from vision_line_compression.pipeline.steps.sparsify import sparsify
 from vision_line_compression.pipeline.steps.speed import speed
+from vision_line_compression.pipeline.steps.teacher import trained_teacher
 from vision_line_compression.report.card import RowKind
 
 
@@ -74,9 +78,17 @@ class CompressionPipeline:
         return distill(self._context, "distill", self.fine_tuned)
 
     @cached_property
+    def chosen(self) -> TrainedModel:
+        """The distilled model; where the recipe keeps it only if it is better, the better one on `val`."""
+        if not self._chooses:
+            return self.distilled
+        untaught = distill(self._context, Control.NO_TEACHER.value, self.fine_tuned, teacher=False)
+        return choose(self._context, self.distilled, untaught)
+
+    @cached_property
     def finished(self) -> TrainedModel:
-        """The float model that is quantized: the distilled one, after quantization-aware training if there is any."""
-        return train_quantization_aware(self._context, self.distilled)
+        """The float model that is quantized: after quantization-aware training if there is any."""
+        return train_quantization_aware(self._context, self.chosen)
 
     @cached_property
     def checkpoints(self) -> Mapping[RowKind, TrainedModel]:
@@ -90,10 +102,17 @@ class CompressionPipeline:
         rows[RowKind.RECOVERED] = self.fine_tuned
         if self._recipe.distill is not None:
             rows[RowKind.DISTILLED] = self.distilled
+        if self._chooses:
+            rows[RowKind.CHOSEN] = self.chosen
         if self._recipe.qat is not None:
             rows[RowKind.QUANTIZATION_AWARE] = self.finished
-        for wanted in self._recipe.report.controls:
-            rows[RowKind(wanted.value)] = control(context, wanted, self.start, self.chain, self.fine_tuned)
+        teacher = trained_teacher(context)
+        if teacher is not None:
+            rows[RowKind.TEACHER] = teacher
+        product = ProductModels(self.start, self.chain, self.fine_tuned)
+        for wanted in self._controls:
+            if wanted.trains:
+                rows[RowKind(wanted.value)] = control(context, wanted, product)
         return rows
 
     @cached_property
@@ -115,19 +134,24 @@ class CompressionPipeline:
     def bundle(self) -> Stage:
         """The folder that `vision-line --model` takes."""
         evaluation = evaluate(self._context, self.product.value, self._int8_files[self.product])
-        return pack(self._context, self.proven, evaluation)
+        return pack(self._context, self.proven, evaluation, self.chosen.checkpoint if self._chooses else None)
 
     @cached_property
     def evaluations(self) -> Mapping[RowKind, Stage]:
         """One stage for each model of the report."""
-        files = {**self._variants, **self.files, **self._int8_files}
+        files = {**self._variants, **self.files, **self._int8_files, **self._parent_int8}
         return {row: evaluate(self._context, row.value, onnx) for row, onnx in files.items()}
 
     @cached_property
     def speed(self) -> Stage | None:
-        """Parent, float product, product and its unsigned variant in turns, where the recipe wants it."""
-        files = {**self.files, **self._variants}
-        rows = (RowKind.PARENT, self._float_product, self.product, RowKind.INT8_UNSIGNED)
+        """Parent, float product, product and its unsigned variant in turns, where the recipe wants it.
+
+        And the parent in INT8 and the pretrained narrow network, where they are controls: what it has to beat.
+        """
+        files = {**self.files, **self._variants, **self._parent_int8}
+        narrow = (RowKind.NARROW_PRETRAINED,) if RowKind.NARROW_PRETRAINED in self.files else ()
+        own = (RowKind.PARENT, self._float_product, self.product, RowKind.INT8_UNSIGNED)
+        rows = (*own, *self._parent_int8, *narrow)
         return speed(self._context, RowKind.PARENT.value, {row.value: files[row] for row in rows})
 
     @cached_property
@@ -139,6 +163,7 @@ class CompressionPipeline:
     def report(self) -> Stage:
         """The report card."""
         int8_epochs = dict.fromkeys((*self._int8_files, RowKind.INT8_UNSIGNED), self.finished.epochs)
+        int8_epochs |= dict.fromkeys(self._parent_int8, 0)
         reported = Reported(
             evaluations=self.evaluations,
             epochs={row: made.epochs for row, made in self.checkpoints.items()} | int8_epochs,
@@ -147,6 +172,8 @@ class CompressionPipeline:
             plans=() if self.chain is None else self.chain.plans,
             finished=self.finished.checkpoint,
             distilled=None if self._recipe.distill is None else self.distilled.checkpoint,
+            chosen=self.chosen.checkpoint if self._chooses else None,
+            teacher=trained_teacher(self._context),
             speed=self.speed,
             robustness=self.robustness,
         )
@@ -161,7 +188,29 @@ class CompressionPipeline:
     def _float_product(self) -> RowKind:
         if self._recipe.qat is not None:
             return RowKind.QUANTIZATION_AWARE
+        if self._chooses:
+            return RowKind.CHOSEN
         return RowKind.RECOVERED if self._recipe.distill is None else RowKind.DISTILLED
+
+    @property
+    def _chooses(self) -> bool:
+        """Whether the validation images decide if the distillation is kept."""
+        return self._recipe.distill is not None and self._recipe.distill.keep == "if-better"
+
+    @property
+    def _controls(self) -> tuple[Control, ...]:
+        """The recipe's controls, and what the choice has trained anyway."""
+        chosen_from = (Control.NO_TEACHER,) if self._chooses else ()
+        return tuple(dict.fromkeys((*self._recipe.report.controls, *chosen_from)))
+
+    @cached_property
+    def _parent_int8(self) -> Mapping[RowKind, Artifact]:
+        """The parent in INT8 by each quantizer that is a control."""
+        return {
+            RowKind(wanted.value): parent_int8(self._context, wanted, self.files[RowKind.PARENT])
+            for wanted in self._controls
+            if not wanted.trains
+        }
 
     @cached_property
     def _int8_files(self) -> Mapping[RowKind, Artifact]:

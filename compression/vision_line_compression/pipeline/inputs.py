@@ -15,13 +15,15 @@ from pathlib import Path
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
 from vision_line_compression.data.dataset import Dataset, data_warnings, has_split, open_dataset, open_images
-from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
+from vision_line_compression.files import sha256_of
+from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint
+from vision_line_compression.network.family import at_scale, with_classes
 from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
-from vision_line_compression.pipeline.recipe import Control, LoadedRecipe
+from vision_line_compression.pipeline.recipe import PLANNED_OTHERWISE, Control, LoadedRecipe
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.planner import plan_pruning
-from vision_line_compression.prune.settings import Method, PruneSettings
+from vision_line_compression.prune.settings import PruneSettings
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.qdq_placement import plan_placement
 from vision_line_compression.training.distillation import Architecture, check_teacher
@@ -30,11 +32,20 @@ from vision_line_compression.training.distillation import Architecture, check_te
 LEAST_SIDE = 10
 
 
+@dataclass(frozen=True, slots=True)
+class LatencyTableFile:
+    """A latency table that was made on the target."""
+
+    path: Path
+    sha256: str
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The opened inputs of a recipe; `teacher` is the parent where no other was named.
 
-    `calibration` are images of a folder of their own; None: training images calibrate.
+    `calibration` are images of a folder of their own; None: training images calibrate. `teacher_network` is what is
+    trained to be the teacher, before it is; its hash is that of what it begins with. None: nothing is.
     """
 
     loaded: LoadedRecipe
@@ -44,6 +55,9 @@ class Inputs:
     val: Dataset
     test: Dataset
     calibration: Dataset | None = None
+    teacher_network: Checkpoint | None = None
+    pretrained: Checkpoint | None = None
+    latency_table: LatencyTableFile | None = None
 
     @cached_property
     def hashes(self) -> dict[str, str]:
@@ -97,7 +111,16 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
     train, val, test = (own.joined(added.get(own.split, ())) for own in datasets)
     _check_sizes(train, val)
     inputs = Inputs(
-        loaded=loaded, parent=parent, teacher=teacher, train=train, val=val, test=test, calibration=calibration
+        loaded=loaded,
+        parent=parent,
+        teacher=teacher,
+        train=train,
+        val=val,
+        test=test,
+        calibration=calibration,
+        teacher_network=_teacher_network(loaded, parent),
+        pretrained=None if loaded.pretrained is None else load_checkpoint(loaded.pretrained),
+        latency_table=None if loaded.latency_table is None else _open_table(loaded, loaded.latency_table),
     )
     _check_together(inputs)
     if trains_here:
@@ -118,14 +141,15 @@ def check_budgets(inputs: Inputs, latency: LatencyTable | None = None) -> None:
     if recipe.prune is None:
         return
     budgets = {f"step[{number}]": step.budget for number, step in enumerate(recipe.step, start=1)}
-    methods: dict[Method, str] = {recipe.prune.method: ""}
-    if Control.UNIFORM in recipe.report.controls:
-        methods.setdefault("uniform", "report.controls: uniform: ")
+    variants: dict[str, dict[str, object]] = {"": {}}
+    for control, change in PLANNED_OTHERWISE.items():
+        if control in recipe.report.controls:
+            variants[f"report.controls: {control.value}: "] = change
     keys = set(PruneSettings.model_fields)
     problems: list[str] = []
     for key, budget in (budgets | {"prune": recipe.prune.budget}).items():
-        for method, wanted_by in methods.items():
-            changes = {"budget": budget, "method": method, "importance": "l2"}
+        for wanted_by, variant in variants.items():
+            changes = {"budget": budget, "importance": "l2"} | variant
             settings = PruneSettings.model_validate(recipe.prune.model_dump(include=keys) | changes)
             try:
                 plan_pruning(inputs.parent, settings, latency=latency)
@@ -151,7 +175,61 @@ def _check_together(inputs: Inputs) -> None:
         raise ConfigError(
             f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
         )
-    check_teacher(Architecture.of(parent), Architecture.of(inputs.teacher))
+    ours = Architecture.of(parent)
+    check_teacher(ours, Architecture.of(inputs.teacher_network or inputs.teacher))
+    if inputs.pretrained is not None and inputs.pretrained.family != parent.family:
+        raise ConfigError(
+            f"{loaded.path}: report.pretrained: expected a {parent.family} model as the parent, found a "
+            f"{inputs.pretrained.family} model"
+        )
+    if Control.PARENT_INT8_NNCF in loaded.recipe.report.controls and find_spec("nncf") is None:
+        raise ConfigError(
+            f"{loaded.path}: report.controls: 'parent-int8-nncf' needs NNCF, which is not installed: "
+            f"{install_extra('nncf')}"
+        )
+
+
+def _teacher_network(loaded: LoadedRecipe, parent: Checkpoint) -> Checkpoint | None:
+    """Return the network that is trained to be the teacher; None where the recipe trains none.
+
+    Raises:
+        ConfigError: it is not larger than the parent.
+        ModelError: what it begins with cannot be used.
+    """
+    section, seed = loaded.recipe.teacher, loaded.recipe.seed
+    if section is None:
+        return None
+    if loaded.teacher_start is None:
+        network, sha256, path = at_scale(parent, section.scale, seed), f"untrained {section.scale}", parent.path
+    else:
+        start = load_checkpoint(loaded.teacher_start)
+        network, sha256, path = with_classes(start, parent.classes, seed), start.sha256, start.path
+    size_hw = loaded.recipe.input.shapes_hw[0]
+    ours, theirs = complexity(parent.model, size_hw).macs, complexity(network, size_hw).macs
+    if theirs <= ours:
+        raise ConfigError(
+            f"{loaded.path}: teacher: expected a network of more operations than the parent's {ours / 1e9:.2f} G, "
+            f"found one of {theirs / 1e9:.2f} G"
+        )
+    return Checkpoint(
+        network, parent.family if loaded.teacher_start is None else start.family, parent.classes, sha256, path
+    )
+
+
+def _open_table(loaded: LoadedRecipe, path: Path) -> LatencyTableFile:
+    """Return a latency table that fits the recipe.
+
+    Raises:
+        ConfigError: it cannot be read, is of another input size, or was measured in float.
+    """
+    table, size_hw = LatencyTable.read(path), loaded.recipe.pruning.size_hw
+    if table.size_hw != size_hw:
+        raise ConfigError(f"{path}: size_hw: found {table.size_hw}, expected prune.size_hw {size_hw}")
+    if table.precision != "int8" or table.network is None:
+        raise ConfigError(
+            f"{path}: expected a table of INT8 with the whole network, as `measure` makes it, found an older one"
+        )
+    return LatencyTableFile(path, sha256_of(path))
 
 
 def _check_classes(data: Dataset, parent: Checkpoint) -> None:

@@ -7,19 +7,20 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
 from vision_line.config.toml import TomlTable, problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
 from vision_line_compression.evaluate.results import EvaluationSettings
-from vision_line_compression.files import FrozenModel
+from vision_line_compression.files import FrozenModel, GrowingModel
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.quantize.mixed_precision import MixedPrecisionSettings
 from vision_line_compression.quantize.settings import QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.training.schedule import (
+    DistillMethod,
     DistillSettings,
     QatSettings,
     RecoverSettings,
@@ -71,9 +72,13 @@ class OperatingSection(FrozenModel):
     """Boxes of one class that overlap more than this are one."""
 
 
-class PruneSection(PruneSettings):
+class PruneSection(GrowingModel, PruneSettings):
     """`[prune]`."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"latency_table"})
+
+    latency_table: str | None = Field(default=None, min_length=1)
+    """A table that `measure` made on the box that inspects, relative to the recipe; default: this machine's."""
     sensitivity_images: int = Field(default=32, ge=1)
     """Validation images on which each group's importance is measured."""
     sensitivity_size: Side = 320
@@ -89,11 +94,32 @@ class StepSection(FrozenModel):
     """Epochs of fine-tuning after this step."""
 
 
-class DistillSection(DistillSettings):
+class TeacherSection(FrozenModel):
+    """`[teacher]`: a larger model of the family, trained on the recipe's data before it teaches."""
+
+    train: Literal[True]
+    """Must be true: a model that is trained already is named by `distill.teacher`."""
+    epochs: int = Field(ge=1, le=10_000)
+    """Length in epochs."""
+    start: str | None = Field(default=None, min_length=1)
+    """A checkpoint to begin with, of any classes, such as yolov8s.pt, relative to the recipe; default: none."""
+    scale: Literal["n", "s", "m", "l", "x"] = "s"
+    """Size of the family's network where there is no `start`."""
+    rate_share: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    """Share of the base rate at which it starts; it ends, along a cosine, at a hundredth of that."""
+    warmup_epochs: float = Field(default=1.0, ge=0.0, le=10.0)
+    """Epochs in which the rate rises from zero."""
+
+
+class DistillSection(GrowingModel, DistillSettings):
     """`[distill]`; without it there is no teacher."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"keep"})
 
     teacher: str = PARENT
     """`parent`, or the checkpoint of a larger model of the same family, relative to the recipe."""
+    keep: Literal["always", "if-better"] = "always"
+    """`if-better`: the same epochs are trained without a teacher too, and what is better on `val` goes on."""
 
 
 class QuantizeSection(QuantizeSettings):
@@ -119,26 +145,54 @@ class ProofSection(FrozenModel):
 
 
 class Control(StrEnum):
-    """What the result is compared with."""
+    """What the result is compared with; those of one change differ from the product's recipe in that alone."""
 
     LONGER = "longer"  # the parent, trained for as many more epochs
     NO_TEACHER = "no-teacher"  # the same plan and epochs, labels only
     UNIFORM = "uniform"  # one relative width for all layers, the same budget
     ONE_SHOT = "one-shot"  # without the intermediate steps, the same epochs
     NARROW = "narrow"  # the family's network scaled down to the budget, trained from scratch as long as all together
+    NARROW_PRETRAINED = "narrow-pretrained"  # likewise, begun with the family's pretrained weights, the same teacher
+    PARENT_INT8 = "parent-int8"  # the parent, quantized as the product is, nothing else
+    PARENT_INT8_NNCF = "parent-int8-nncf"  # the parent, quantized as `yolo export format=openvino int8=True` does it
+    TEMPERATURE = "temperature"  # the other schedule: 8 to 4, or a constant 2
+    ATTENTION = "attention"  # without attention transfer, or with it
+    STAGED_RATE = "staged-rate"  # without the first gentle phase, or with it
+    NECK_WHOLE = "neck-whole"  # no channel of the neck goes
+    NECK_FREE = "neck-free"  # any channel of the neck may go
+    FIFTH = "fifth"  # a fifth of the parent's epochs, whatever the recipe trains for
+
+    @property
+    def trains(self) -> bool:
+        """Return whether it costs a training."""
+        return self not in (Control.PARENT_INT8, Control.PARENT_INT8_NNCF)
 
 
-class ReportSection(FrozenModel):
+#: What controls change of `[prune]`.
+PLANNED_OTHERWISE: dict[Control, dict[str, object]] = {
+    Control.UNIFORM: {"method": "uniform"},
+    Control.NECK_WHOLE: {"neck": "whole"},
+    Control.NECK_FREE: {"neck": "free"},
+}
+
+
+class ReportSection(GrowingModel):
     """`[report]`."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"pretrained"})
+
     controls: tuple[Control, ...] = ()
-    """`longer`, `no-teacher`, `uniform`, `one-shot`, `narrow`; each costs a training."""
+    """What the product is compared with; see [the controls](#controls)."""
+    pretrained: str | None = Field(default=None, min_length=1)
+    """What `narrow-pretrained` begins with: the family's pretrained checkpoint, such as yolov8n.pt."""
     corrupted_images: int = Field(default=0, ge=0)
     """Images on which float and INT8 are compared when corrupted by rain, fog, blur, noise, exposure; 0: none."""
 
 
-class Recipe(FrozenModel):
+class Recipe(GrowingModel):
     """The whole file."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"teacher"})
 
     recipe_version: Literal[1]
     """Must be 1."""
@@ -164,6 +218,8 @@ class Recipe(FrozenModel):
     """Intermediate stops of progressive pruning."""
     recover: RecoverSettings
     """Training after pruning."""
+    teacher: TeacherSection | None = None
+    """Training of a larger model, which then teaches."""
     distill: DistillSection | None = None
     """Training with a teacher, after the fine-tuning."""
     qat: QatSettings | None = None
@@ -193,23 +249,47 @@ class Recipe(FrozenModel):
                 )
         if self.step and self.prune is None:
             raise ValueError("step: stops on the way to [prune], which is missing")
-        needs = {
-            Control.NO_TEACHER: (self.distill is not None, "compares with [distill]"),
-            Control.ONE_SHOT: (bool(self.step), "compares with [[step]]"),
-            Control.UNIFORM: (self.prune is not None, "compares with [prune]"),
-            Control.NARROW: (
-                self.prune is not None and self.parent.epochs is not None,
-                "has the budget of [prune] and trains for as long as all together, parent.epochs: one of them",
-            ),
-        }
+        if self.teacher is not None and (self.distill is None or self.distill.teacher != PARENT):
+            raise ValueError("teacher: is trained to teach in [distill], which is missing or names another teacher")
         missing = [
-            f"report.controls: {control.value!r} {need}, which is missing"
-            for control, (present, need) in needs.items()
+            f"report.controls: {control.value!r} {need}"
+            for control, (present, need) in self._needs().items()
             if control in self.report.controls and not present
         ]
         if missing:
             raise ValueError("; ".join(missing))
         return self
+
+    def _needs(self) -> dict[Control, tuple[bool, str]]:
+        """Return, for each control that needs something, whether the recipe has it, and what it needs."""
+        distills, prunes, length = self.distill is not None, self.prune is not None, self.parent.epochs is not None
+        neck = None if self.prune is None else self.prune.neck
+        return {
+            Control.NO_TEACHER: (distills, "compares with [distill], which is missing"),
+            Control.TEMPERATURE: (
+                self.distill is not None and self.distill.method is DistillMethod.LOGITS,
+                "compares with [distill] by logits, which is missing",
+            ),
+            Control.ATTENTION: (
+                self.distill is not None and self.distill.method is DistillMethod.LOGITS,
+                "compares with [distill] by logits, which is missing",
+            ),
+            Control.ONE_SHOT: (bool(self.step), "compares with [[step]], which is missing"),
+            Control.UNIFORM: (prunes, "compares with [prune], which is missing"),
+            Control.NECK_WHOLE: (prunes and neck != "whole", "compares with [prune], whose neck is not whole"),
+            Control.NECK_FREE: (prunes and neck != "free", "compares with [prune], whose neck is not free"),
+            Control.NARROW: (
+                prunes and length,
+                "has the budget of [prune] and trains for as long as all together, parent.epochs: one of them, which "
+                "is missing",
+            ),
+            Control.NARROW_PRETRAINED: (
+                prunes and length and self.report.pretrained is not None,
+                "has the budget of [prune], trains for as long as all together, parent.epochs, and begins with "
+                "report.pretrained: one of them is missing",
+            ),
+            Control.FIFTH: (length, "trains for a fifth of parent.epochs, which is missing"),
+        }
 
     @property
     def pruning(self) -> PruneSection:
@@ -234,6 +314,9 @@ class LoadedRecipe:
     teacher: Path | None
     calibration: Path | None = None
     more_data: tuple[Path, ...] = ()
+    teacher_start: Path | None = None
+    pretrained: Path | None = None
+    latency_table: Path | None = None
 
 
 def load_recipe(
@@ -257,16 +340,22 @@ def load_recipe(
     teacher = None
     if recipe.distill is not None and recipe.distill.teacher != PARENT:
         teacher = folder / recipe.distill.teacher
-    calibration = None if recipe.quantize.calibration is None else folder / recipe.quantize.calibration
     return LoadedRecipe(
         recipe=recipe,
         path=path,
         checkpoint=folder / recipe.parent.checkpoint,
         data_yaml=folder / recipe.data.yaml,
         teacher=teacher,
-        calibration=calibration,
+        calibration=_named(folder, recipe.quantize.calibration),
         more_data=(*(folder / name for name in recipe.data.more), *(added.absolute() for added in more_data)),
+        teacher_start=_named(folder, None if recipe.teacher is None else recipe.teacher.start),
+        pretrained=_named(folder, recipe.report.pretrained),
+        latency_table=_named(folder, None if recipe.prune is None else recipe.prune.latency_table),
     )
+
+
+def _named(folder: Path, name: str | None) -> Path | None:
+    return None if name is None else folder / name
 
 
 def _replaced(data: TomlTable, section: str, key: str, path: Path | None) -> TomlTable:

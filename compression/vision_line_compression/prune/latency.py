@@ -1,27 +1,19 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A table of what convolutions cost in milliseconds on this computer, measured with OpenVINO."""
+"""A table of what convolutions cost in milliseconds on a target, in INT8 as they are inspected with."""
 
 from __future__ import annotations
 
 import bisect
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import Literal, Protocol
 
 import numpy as np
-import openvino as ov
-from openvino import opset13
 
-from vision_line.errors import ConfigError, DeviceError
+from vision_line.errors import ConfigError
+from vision_line.ports import ProgressCallback
 from vision_line_compression.files import Document, FrozenModel
 from vision_line_compression.prune.cost import Price, grid_hw
 from vision_line_compression.prune.structure import Convolution
-
-#: Runs of a point at least.
-_LEAST_RUNS = 5
-
-#: Types of the engine's nodes that a convolution with bias and activation becomes.
-_MEASURED_NODES = ("Convolution", "GroupConvolution", "Swish", "Eltwise", "Subgraph")
 
 #: Channels are measured at multiples of this, as plans keep them; others take slower paths through the engine.
 _ALIGNMENT = 8
@@ -57,24 +49,57 @@ class LatencySurface(FrozenModel):
         return (1 - along) * upper + along * lower
 
 
+class WholeNetwork(FrozenModel):
+    """The unpruned network on the target: least milliseconds of one image, and the sum of its convolutions alone."""
+
+    float_ms: float
+    """In float32 or what the target computes float in."""
+    int8_ms: float
+    """In INT8."""
+    convolutions_ms: float
+    """Of its convolutions in INT8, by the table."""
+
+
 class LatencyTable(Document):
-    """Times of all kinds of convolution of one network at one input size."""
+    """Times of all kinds of convolution of one network at one input size on one target."""
 
     size_hw: tuple[int, int]
+    """Input height and width."""
     target: str
+    """What was measured."""
     surfaces: tuple[LatencySurface, ...]
+    """Each kind of convolution."""
+    precision: Literal["fp32", "int8"] = "fp32"
+    """What the convolutions were computed in."""
+    network: WholeNetwork | None = None
+    """The whole network; null: not measured."""
 
     def price(self) -> Price:
-        """Return the price in milliseconds; a convolution of a kind that was not measured raises ConfigError."""
+        """Return the price in milliseconds; a convolution of a kind that was not measured raises ConfigError.
+
+        Where the whole network was measured, prices are scaled so that they add up to its time: what lies between
+        convolutions grows with the channels too.
+        """
         surfaces = {surface.kind: surface for surface in self.surfaces}
+        scale = 1.0 if self.network is None else self.network.int8_ms / self.network.convolutions_ms
 
         def cost(layer: Convolution, channels_in: int, channels_out: int) -> float:
             kind = kind_of(layer, self.size_hw)
             if kind not in surfaces:
                 raise ConfigError(f"latency table of {self.target}: has no {kind}, expected by {layer.name}")
-            return surfaces[kind].at(channels_in, channels_out)
+            return scale * surfaces[kind].at(channels_in, channels_out)
 
         return cost
+
+    def float_ms(self) -> float:
+        """Return the unpruned network's time in float.
+
+        Raises:
+            ConfigError: it was not measured.
+        """
+        if self.network is None:
+            raise ConfigError(f"latency table of {self.target}: has no time of the whole network, measure it anew")
+        return self.network.float_ms
 
 
 def kind_of(layer: Convolution, size_hw: tuple[int, int]) -> ConvolutionKind:
@@ -84,32 +109,55 @@ def kind_of(layer: Convolution, size_hw: tuple[int, int]) -> ConvolutionKind:
     )
 
 
+class ConvolutionBench(Protocol):
+    """What times one convolution at a time on a target."""
+
+    @property
+    def target(self) -> str:
+        """Say what it measures on."""
+
+    def least_ms(self, kind: ConvolutionKind, channels_in: int, channels_out: int) -> float:
+        """Return the shortest run: other work on the machine only ever adds.
+
+        Raises:
+            DeviceError: the target cannot build or run it.
+        """
+
+
 def measure_latency(
     convolutions: Sequence[Convolution],
     size_hw: tuple[int, int],
+    bench: ConvolutionBench,
     *,
     points: int = 4,
-    seconds_each: float = 0.05,
-    threads: int = 0,
+    progress: ProgressCallback | None = None,
 ) -> LatencyTable:
-    """Measure every kind of convolution at a lattice of channels, alone and in float32.
+    """Measure every kind of convolution at a lattice of channels, alone and in INT8.
 
-    `points` channels on each axis, from a quarter to all; about kinds · points² · (seconds_each + compiling) in all.
-    A point is the shortest of its runs. `threads` 0 leaves the number to the engine. Elementwise work between
-    convolutions is fused by the engine or left out: the table ranks choices, and what a plan promises is checked by
-    measuring the whole network.
+    `points` channels on each axis, from a quarter to all; about kinds · points² times what the bench takes. The table
+    ranks choices; what a plan promises is checked by measuring the product.
 
     Raises:
-        DeviceError: OpenVINO cannot compile or run.
+        DeviceError: as the bench.
     """
     kinds: dict[ConvolutionKind, list[Convolution]] = {}
     for layer in convolutions:
         kinds.setdefault(kind_of(layer, size_hw), []).append(layer)
-    core = ov.Core()
-    bench = _Bench(core, seconds_each, threads)
-    surfaces = tuple(_surface(bench, kind, layers, points) for kind, layers in kinds.items())
-    name = str(core.get_property("CPU", "FULL_DEVICE_NAME")).strip()
-    return LatencyTable(size_hw=size_hw, target=f"{name}, float32", surfaces=surfaces)
+    surfaces = []
+    for number, (kind, layers) in enumerate(kinds.items(), start=1):
+        surfaces.append(_surface(bench, kind, layers, points))
+        if progress is not None:
+            progress(number, len(kinds))
+    return LatencyTable(size_hw=size_hw, target=bench.target, surfaces=tuple(surfaces), precision="int8")
+
+
+def with_network(
+    table: LatencyTable, convolutions: Sequence[Convolution], *, float_ms: float, int8_ms: float
+) -> LatencyTable:
+    """Return `table` with the times of the whole network that has these `convolutions`."""
+    price = table.price()
+    total = sum(price(layer, *layer.channels) for layer in convolutions)
+    return table.model_copy(update={"network": WholeNetwork(float_ms=float_ms, int8_ms=int8_ms, convolutions_ms=total)})
 
 
 def _lattice(channels: list[int], points: int) -> tuple[int, ...]:
@@ -120,41 +168,9 @@ def _lattice(channels: list[int], points: int) -> tuple[int, ...]:
     return tuple(sorted({value for value in aligned if 0 < value < high} | {high}))
 
 
-@dataclass(frozen=True, slots=True)
-class _Bench:
-    """Times one convolution at a time."""
-
-    core: ov.Core
-    seconds: float
-    threads: int
-
-    def least_ms(self, kind: ConvolutionKind, channels_in: int, channels_out: int) -> float:
-        """Return the shortest run: other work on the computer only ever adds."""
-        config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32", "PERF_COUNT": True}
-        if self.threads:
-            config["INFERENCE_NUM_THREADS"] = self.threads
-        try:
-            network = self.core.compile_model(_network(kind, channels_in, channels_out), "CPU", config)
-            request = network.create_infer_request()
-            # Uninitialised memory may hold denormal numbers, which some processors multiply a hundred times slower.
-            request.get_input_tensor().data[:] = 0.5
-            return min(self._runs_ms(request))
-        except RuntimeError as exc:
-            raise DeviceError(f"OpenVINO cannot measure a convolution: {str(exc).splitlines()[0]}") from exc
-
-    def _runs_ms(self, request: ov.InferRequest) -> list[float]:
-        request.infer()
-        runs: list[float] = []
-        end = time.perf_counter() + self.seconds
-        while len(runs) < _LEAST_RUNS or time.perf_counter() < end:
-            request.infer()
-            # Not the whole run: alone, a convolution also pays for two changes of memory layout.
-            nodes = [node for node in request.profiling_info if node.node_type in _MEASURED_NODES]
-            runs.append(sum(node.real_time.total_seconds() for node in nodes) * 1e3)
-        return runs
-
-
-def _surface(bench: _Bench, kind: ConvolutionKind, layers: Sequence[Convolution], points: int) -> LatencySurface:
+def _surface(
+    bench: ConvolutionBench, kind: ConvolutionKind, layers: Sequence[Convolution], points: int
+) -> LatencySurface:
     read = _lattice([layer.channels[0] for layer in layers], points)
     if kind.depthwise:
         column = np.maximum.accumulate([bench.least_ms(kind, channels, channels) for channels in read])
@@ -166,22 +182,6 @@ def _surface(bench: _Bench, kind: ConvolutionKind, layers: Sequence[Convolution]
     # At aligned channels more work is never less time: what says so is noise, and would mislead the planner.
     rising = np.maximum.accumulate(np.maximum.accumulate(times, axis=0), axis=1)
     return LatencySurface(kind=kind, channels_in=read, channels_out=written, ms=tuple(map(tuple, rising.tolist())))
-
-
-def _network(kind: ConvolutionKind, channels_in: int, channels_out: int) -> ov.Model:
-    """Build convolution, bias and SiLU, what one layer of the deployed network does."""
-    rows, columns = (side * kind.stride for side in kind.grid_hw)
-    image = opset13.parameter([1, channels_in, rows, columns], np.float32)
-    before = [side // 2 for side in kind.kernel_hw]
-    options = ([kind.stride] * 2, before, before, [1, 1])
-    if kind.depthwise:
-        weights = np.full((channels_in, 1, 1, *kind.kernel_hw), 0.01, np.float32)
-        result = opset13.group_convolution(image, weights, *options)
-    else:
-        weights = np.full((channels_out, channels_in, *kind.kernel_hw), 0.01, np.float32)
-        result = opset13.convolution(image, weights, *options)
-    bias = np.full((1, channels_out, 1, 1), 0.01, np.float32)
-    return ov.Model([opset13.swish(opset13.add(result, bias))], [image], "convolution")
 
 
 def _place(lattice: Sequence[int], value: int) -> tuple[int, float]:

@@ -80,14 +80,14 @@ def plan_pruning(
     """
     _ensure_given(settings, differentiate, latency)
     network = _examined(checkpoint, settings, differentiate, latency, reference or {})
-    limits = _limits(network, settings)
+    limits = _limits(network, settings, latency)
     curves, parent_score = _measured(network, settings, score, progress)
     losses = _accuracy_losses(network, settings, curves, parent_score)
     problem = Knapsack(tuple(unit.widths for unit in network.units), losses, tuple(limits.values()))
     solution = _solved(problem, network, settings)
     frontier = _frontier(problem, network, solution)
     if solution.widths is None:
-        raise ConfigError(*_infeasible(settings, frontier))
+        raise ConfigError(*_infeasible(settings, frontier, network.reference))
     return PruningPlan(
         parent_sha256=checkpoint.sha256,
         family=checkpoint.family,
@@ -104,8 +104,8 @@ def _ensure_given(settings: PruneSettings, differentiate: Differentiate | None, 
     problems = []
     if settings.importance == "taylor" and differentiate is None:
         problems.append("importance: found 'taylor' without training data to differentiate on")
-    if settings.budget.latency is not None and latency is None:
-        problems.append("budget.latency: found a share of latency without a measured latency table")
+    if settings.budget.needs_latency and latency is None:
+        problems.append("budget: found a limit of time without a measured latency table")
     if latency is not None and latency.size_hw != settings.size_hw:
         problems.append(f"size_hw: found {settings.size_hw}, the latency table was measured at {latency.size_hw}")
     if problems:
@@ -142,12 +142,16 @@ def _examined(
     return _Network(model.eval(), convolutions, units, ratings, costs, own | dict(reference))
 
 
-def _limits(network: _Network, settings: PruneSettings) -> dict[CostKind, Limit]:
-    bases = network.reference
-    return {
-        kind: Limit(network.costs[kind], bases[kind], share * bases[kind])
-        for kind, share in settings.budget.shares.items()
-    }
+def _limits(network: _Network, settings: PruneSettings, latency: LatencyTable | None) -> dict[CostKind, Limit]:
+    bases, budget = network.reference, settings.budget
+    allowed: dict[CostKind, list[float]] = {"params": [], "macs": [], "latency": []}
+    for kind, share in budget.shares.items():
+        allowed[kind].append(share * bases[kind])
+    if budget.latency_ms is not None:
+        allowed["latency"].append(budget.latency_ms)
+    if budget.speedup is not None and latency is not None:
+        allowed["latency"].append(latency.float_ms() / budget.speedup)
+    return {kind: Limit(network.costs[kind], bases[kind], min(most)) for kind, most in allowed.items() if most}
 
 
 def _measured(
@@ -215,12 +219,25 @@ def _frontier(problem: Knapsack, network: _Network, solution: Solution) -> tuple
     return tuple(points)
 
 
-def _infeasible(settings: PruneSettings, frontier: Sequence[FrontierPoint]) -> list[str]:
-    wanted = ", ".join(f"{kind} {share:.1%}" for kind, share in settings.budget.shares.items())
+def _infeasible(
+    settings: PruneSettings, frontier: Sequence[FrontierPoint], reference: Mapping[CostKind, float]
+) -> list[str]:
+    wanted = ", ".join(_limit_text(key, limit) for key, limit in settings.budget.wanted.items())
     constraints = f"neck={settings.neck}, head={settings.head}, quantum={settings.quantum}, method={settings.method}"
     lines = [f"budget: found {wanted}, which cannot be reached with {constraints} and the stage caps; reachable:"]
-    lines.extend("  " + ", ".join(f"{kind} {share:.1%}" for kind, share in point.shares.items()) for point in frontier)
+    for point in frontier:
+        shares = [f"{kind} {share:.1%}" for kind, share in point.shares.items()]
+        if "latency" in point.shares:
+            shares.append(f"{point.shares['latency'] * reference['latency']:.3g} ms")
+        lines.append("  " + ", ".join(shares))
     return lines
+
+
+def _limit_text(key: str, limit: float) -> str:
+    """Return a limit of the budget in words."""
+    return {"latency_ms": f"{limit:g} ms", "speedup": f"{limit:g} times the float parent's speed"}.get(
+        key, f"{key} {limit:.1%}"
+    )
 
 
 def _planned_groups(network: _Network, widths: Widths) -> tuple[PlannedGroup, ...]:

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from vision_line_compression.files import FrozenModel
+from vision_line_compression.files import FrozenModel, GrowingModel
 
 Criterion = Literal["bn", "l2", "taylor"]
 Neck = Literal["whole", "outputs", "free"]
@@ -19,21 +19,38 @@ CostKind = Literal["params", "macs", "latency"]
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
-class Budget(FrozenModel):
-    """What the pruned model may cost at most, as shares of the reference (the parent). One or several."""
+class Budget(GrowingModel):
+    """What the pruned model may cost at most; shares are of the reference (the parent). One or several."""
+
+    later: ClassVar[frozenset[str]] = frozenset({"latency_ms", "speedup"})
 
     params: Share | None = None
     """Share of the parameters."""
     macs: Share | None = None
     """Share of the multiply-accumulates at `size_hw`."""
     latency: Share | None = None
-    """Share of the convolutions' time at `size_hw`, measured on this machine."""
+    """Share of the time in INT8 at `size_hw` on the target, by its latency table."""
+    latency_ms: float | None = Field(default=None, gt=0.0)
+    """Milliseconds of one image in INT8 at `size_hw` on the target, the network alone, by its latency table."""
+    speedup: float | None = Field(default=None, ge=1.0)
+    """How often as fast in INT8 as the parent in float, on the target, by its latency table."""
 
     @model_validator(mode="after")
     def _has_one(self) -> Self:
-        if not self.shares:
-            raise ValueError("expected at least one of params, macs, latency")
+        if not self.wanted:
+            raise ValueError("expected at least one of params, macs, latency, latency_ms, speedup")
         return self
+
+    @property
+    def wanted(self) -> dict[str, float]:
+        """Return the limits that are set, by their key."""
+        limits = ((key, getattr(self, key)) for key in type(self).model_fields)
+        return {key: limit for key, limit in limits if limit is not None}
+
+    @property
+    def needs_latency(self) -> bool:
+        """Return whether a limit is about time on the target."""
+        return bool(self.wanted.keys() & {"latency", "latency_ms", "speedup"})
 
     @property
     def shares(self) -> dict[CostKind, float]:
@@ -61,7 +78,7 @@ class PruneSettings(FrozenModel):
     """How to plan."""
 
     budget: Budget
-    """Most that the model may cost, one or several of `params`, `macs`, `latency`, as shares of the parent's."""
+    """Most that the model may cost, one or several of `params`, `macs`, `latency`, `latency_ms`, `speedup`."""
     method: Method = "sensitivity"
     """`sensitivity` measures the importance of each group; `uniform` (one relative width) and `global` are controls."""
     importance: Criterion = "l2"

@@ -47,6 +47,7 @@ class RowKind(StrEnum):
     RECALIBRATED = "recalibrated", RowGroup.STEP, "Recalibrated", "batch normalisation measured anew"
     RECOVERED = "recovered", RowGroup.STEP, "Recovered", "trained on with labels"
     DISTILLED = "distilled", RowGroup.STEP, "Distilled", "trained on with a teacher"
+    CHOSEN = "chosen", RowGroup.STEP, "Distilled or not", "with the teacher or without, whichever is better on val"
     QUANTIZATION_AWARE = (
         "quantization-aware",
         RowGroup.STEP,
@@ -68,6 +69,26 @@ class RowKind(StrEnum):
     UNIFORM = "uniform", RowGroup.CONTROL, "Uniform plan", "one relative width for all layers"
     ONE_SHOT = "one-shot", RowGroup.CONTROL, "One shot", "without intermediate steps"
     NARROW = "narrow", RowGroup.CONTROL, "Narrow network", "scaled down, trained from scratch as long"
+    NARROW_PRETRAINED = (
+        "narrow-pretrained",
+        RowGroup.CONTROL,
+        "Narrow, pretrained",
+        "as many operations, from the family's pretrained weights, as long, the same teacher",
+    )
+    PARENT_INT8 = "parent-int8", RowGroup.CONTROL, "Parent, INT8", "quantized as the product is, nothing else"
+    PARENT_INT8_NNCF = (
+        "parent-int8-nncf",
+        RowGroup.CONTROL,
+        "Parent, INT8 by NNCF",
+        "with the settings of `yolo export format=openvino int8=True`, nothing else",
+    )
+    TEMPERATURE = "temperature", RowGroup.CONTROL, "Other temperature", "of the distillation"
+    ATTENTION = "attention", RowGroup.CONTROL, "Attention transfer", "otherwise than the product"
+    STAGED_RATE = "staged-rate", RowGroup.CONTROL, "Staged rate", "otherwise than the product"
+    NECK_WHOLE = "neck-whole", RowGroup.CONTROL, "Neck whole", "no channel of the neck goes"
+    NECK_FREE = "neck-free", RowGroup.CONTROL, "Neck free", "any channel of the neck may go"
+    FIFTH = "fifth", RowGroup.CONTROL, "A fifth of the schedule", "trained for a fifth of the parent's epochs"
+    TEACHER = "teacher", RowGroup.CONTROL, "Teacher", "a larger model, trained on this data first"
 
 
 #: What the product is held against, in words.

@@ -86,6 +86,8 @@ def _plots(card: ReportCard) -> Iterator[_Plot]:
     reference, product = card.row(card.reference).evaluation, card.row(card.product).evaluation
     text = "Up and left is better. Whiskers: 95 % of the difference. Circles: steps, diamonds: INT8, squares: controls."
     yield _Plot("Accuracy and latency", text, plots.trade_off(card, _latency, "latency, ms (median)"))
+    misses = plots.trade_off(card, _latency, "latency, ms (median)", plots.MISSES)
+    yield _Plot("Misses and latency", "Down and left is better, at the operating threshold.", misses)
     yield _Plot("Accuracy and size", text, plots.trade_off(card, _megabytes, "ONNX file, MB"))
     if reference is not None and product is not None:
         yield from _comparisons(reference, product)

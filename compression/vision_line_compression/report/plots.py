@@ -22,7 +22,9 @@ from vision_line_compression.charts import (
 )
 from vision_line_compression.evaluate.results import (
     Evaluation,
+    Interval,
     MissedGroup,
+    PairedDifference,
     RobustnessComparison,
     ScoreCalibration,
     Sweep,
@@ -51,6 +53,25 @@ PARENT, PRODUCT = "parent", "product"
 
 
 @dataclass(frozen=True, slots=True)
+class Quality:
+    """What a cost is held against: a figure of an evaluation, and its difference to the better parent."""
+
+    title: str
+    of: Callable[[Evaluation], float | None]
+    difference: Callable[[PairedDifference], Interval]
+    lower_is_better: bool = False
+
+
+ACCURACY = Quality("mAP50-95", lambda evaluation: evaluation.accuracy.map50_95, lambda found: found.map50_95)
+MISSES = Quality(
+    "defects missed",
+    lambda evaluation: evaluation.operating[0].miss_rate.value,
+    lambda found: found.miss_rate,
+    lower_is_better=True,
+)
+
+
+@dataclass(frozen=True, slots=True)
 class _Point:
     row: ReportRow
     style: str
@@ -60,19 +81,22 @@ class _Point:
     high: float
 
 
-def trade_off(card: ReportCard, cost: Callable[[Evaluation], float | None], cost_label: str) -> str | None:
-    """Return mAP50-95 against a cost for all rows that have both, None when fewer than two have.
+def trade_off(
+    card: ReportCard, cost: Callable[[Evaluation], float | None], cost_label: str, quality: Quality = ACCURACY
+) -> str | None:
+    """Return a quality against a cost for all rows that have both, None when fewer than two have.
 
     Whiskers are the bootstrap interval of the difference to the better parent. Models before their training are left
     out.
     """
     rows = [row for row in card.rows if row.kind not in _UNFINISHED]
-    points = [point for row in rows if (point := _trade_point(card, row, cost)) is not None]
+    points = [point for row in rows if (point := _trade_point(card, row, cost, quality)) is not None]
     if len(points) < 2:
         return None
     x = Scale(*nice_range((p.x for p in points), from_zero=True), _LEFT, WIDTH - _LABEL_WIDTH)
-    lowest = max(p.y for p in points) - _DEEPEST
-    y = Scale(*nice_range(max(v, lowest) for p in points for v in (p.low, p.high)), HEIGHT - _BOTTOM, _TOP)
+    low, high = _shown_range([p.y for p in points], quality)
+    shown = [min(max(v, low), high) for p in points for v in (p.low, p.high)]
+    y = Scale(*nice_range(shown, from_zero=quality.lower_is_better), HEIGHT - _BOTTOM, _TOP)
     places = _label_places([(x(p.x), y(p.y)) for p in points])
     whiskers, markers, labels = [], [], []
     for point, (text_x, text_y) in zip(points, places, strict=True):
@@ -82,10 +106,18 @@ def trade_off(card: ReportCard, cost: Callable[[Evaluation], float | None], cost
             line(px + 8, py, text_x - 3, text_y, "leader"),
         ]
         markers.append(marker(px, py, _SHAPES[point.row.kind.group], point.style, f"{point.row.title}: {point.y:.4f}"))
-        text = point.row.title if point.y >= lowest else f"{point.row.title} ↓ {point.y:.3f}"
+        arrow = "↑" if quality.lower_is_better else "↓"
+        text = point.row.title if low <= point.y <= high else f"{point.row.title} {arrow} {point.y:.3f}"
         labels.append(label(text_x, text_y + 4, text, f"point-label {point.style}"))
-    parts = [axes(x, y, cost_label, "mAP50-95"), *whiskers, *labels, *markers]
-    return figure(WIDTH, HEIGHT, "".join(parts), f"mAP50-95 against {cost_label}")
+    parts = [axes(x, y, cost_label, quality.title, percent=quality.lower_is_better), *whiskers, *labels, *markers]
+    return figure(WIDTH, HEIGHT, "".join(parts), f"{quality.title} against {cost_label}")
+
+
+def _shown_range(values: Sequence[float], quality: Quality) -> tuple[float, float]:
+    """Return from where to where values are drawn at their place; a much worse one is drawn at the edge."""
+    if quality.lower_is_better:
+        return 0.0, min(values) + _DEEPEST
+    return max(values) - _DEEPEST, 1.0
 
 
 def _label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
@@ -104,14 +136,15 @@ def _label_places(points: Sequence[tuple[float, float]]) -> list[tuple[float, fl
     return places
 
 
-def _trade_point(card: ReportCard, row: ReportRow, cost: Callable[[Evaluation], float | None]) -> _Point | None:
+def _trade_point(
+    card: ReportCard, row: ReportRow, cost: Callable[[Evaluation], float | None], quality: Quality
+) -> _Point | None:
     evaluation = row.evaluation
-    if evaluation is None or evaluation.accuracy.map50_95 is None or (x := cost(evaluation)) is None:
+    if evaluation is None or (y := quality.of(evaluation)) is None or (x := cost(evaluation)) is None:
         return None
-    y = evaluation.accuracy.map50_95
     low, high = y, y
     if row.difference is not None:
-        interval = row.difference.map50_95
+        interval = quality.difference(row.difference)
         low, high = y + interval.low - interval.value, y + interval.high - interval.value
     return _Point(row, _style(card, row), x, y, low, high)
 

@@ -54,8 +54,8 @@ class TrainSettings(FrozenModel):
     """Change of brightness."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: convolutions in bfloat16, losses and weights in float32; twice as fast where the CPU has AMX."""
-    device: str = Field(default="cpu", pattern=r"^(cpu|\d+)$")
-    """`cpu`, or the number of a CUDA device."""
+    device: str = Field(default="cpu", pattern=r"^(cpu(,cpu)*|\d+(,\d+)*)$")
+    """`cpu`, the number of a CUDA device, or several that share each batch: `0,1`; `cpu,cpu` tries that out."""
     threads: int = Field(default=0, ge=0, le=1024)
     """CPU threads; 0: one for each core that this process may use."""
     workers: int = Field(default=0, ge=0, le=64)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,12 @@ from vision_line_compression.network.checkpoint import Checkpoint, complexity, l
 from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.split_blocks import find_halves, merge_blocks, split_blocks
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
-from vision_line_compression.prune.latency import measure_latency
+from vision_line_compression.prune.latency import ConvolutionKind, LatencyTable, measure_latency, with_network
+from vision_line_compression.prune.openvino_bench import OpenvinoBench
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, Neck, PruneSettings
-from vision_line_compression.prune.structure import survey_convolutions
+from vision_line_compression.prune.structure import Convolution, survey_convolutions
 from vision_line_compression.prune.tracing import known_groups, trace_groups
 
 from .conftest import WriteCheckpoint
@@ -329,7 +330,8 @@ def test_a_budget_of_measured_latency_is_kept(write_checkpoint: WriteCheckpoint)
     checkpoint = load_checkpoint(write_checkpoint("yolov10n"))
     model = copy.deepcopy(checkpoint.model)
     split_blocks(model)
-    table = measure_latency(survey_convolutions(model), (64, 64), points=2, seconds_each=0.001, threads=1)
+    bench = OpenvinoBench(seconds=0.001, threads=1)
+    table = measure_latency(survey_convolutions(model), (64, 64), bench, points=2)
     settings = PruneSettings(budget=Budget(latency=0.8), neck="free", size_hw=(64, 64))
     plan = plan_pruning(checkpoint, settings, latency=table)
 
@@ -338,6 +340,53 @@ def test_a_budget_of_measured_latency_is_kept(write_checkpoint: WriteCheckpoint)
     assert plan.costs["macs"].share < 1.0
     with pytest.raises(ConfigError, match="latency table"):
         plan_pruning(checkpoint, settings)
+
+
+def fake_table(convolutions: Sequence[Convolution], float_ms: float, int8_ms: float) -> LatencyTable:
+    """Return the table of a target on which a convolution takes a microsecond for each pair of channels."""
+
+    class Target:
+        target = "invented"
+
+        def least_ms(self, kind: ConvolutionKind, channels_in: int, channels_out: int) -> float:
+            return channels_in * channels_out / 1e3
+
+    table = measure_latency(convolutions, (64, 64), Target(), points=2)
+    return with_network(table, convolutions, float_ms=float_ms, int8_ms=int8_ms)
+
+
+@pytest.mark.parametrize(
+    ("budget", "most_ms"), [(Budget(latency_ms=6.0), 6.0), (Budget(speedup=5.0), 4.0), (Budget(latency=0.7), 7.0)]
+)
+def test_a_budget_of_time_is_of_the_targets_milliseconds(
+    budget: Budget, most_ms: float, write_checkpoint: WriteCheckpoint
+) -> None:
+    """Absolute, as a multiple of the float parent's speed (20 ms), or as a share of its time in INT8 (10 ms)."""
+    checkpoint = load_checkpoint(write_checkpoint("yolov8n"))
+    model = copy.deepcopy(checkpoint.model)
+    split_blocks(model)
+    table = fake_table(survey_convolutions(model), float_ms=20.0, int8_ms=10.0)
+    settings = PruneSettings(budget=budget, neck="free", size_hw=(64, 64))
+
+    plan = plan_pruning(checkpoint, settings, latency=table)
+
+    cost = plan.costs["latency"]
+    assert cost.reference == pytest.approx(10.0)
+    assert cost.allowed == pytest.approx(most_ms)
+    assert 0.8 * most_ms < cost.planned <= most_ms
+
+
+def test_a_time_that_cannot_be_reached_is_refused_in_milliseconds(write_checkpoint: WriteCheckpoint) -> None:
+    """With the frontier of what can."""
+    checkpoint = load_checkpoint(write_checkpoint("yolov8n"))
+    model = copy.deepcopy(checkpoint.model)
+    split_blocks(model)
+    table = fake_table(survey_convolutions(model), float_ms=20.0, int8_ms=10.0)
+
+    with pytest.raises(ConfigError, match=r"budget: found 0.01 ms, which cannot be reached") as refused:
+        plan_pruning(checkpoint, PruneSettings(budget=Budget(latency_ms=0.01), size_hw=(64, 64)), latency=table)
+
+    assert "latency 100.0%, 10 ms" in str(refused.value)
 
 
 def test_gradients_decide_for_taylor(write_checkpoint: WriteCheckpoint) -> None:

@@ -1,39 +1,41 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What convolutions cost on this machine: measured once, for budgets that are a share of the latency."""
+"""What convolutions cost on the target: read from a table that was made there, or measured once on this machine."""
 
 from __future__ import annotations
 
-import copy
+import shutil
 from pathlib import Path
 
-from vision_line.ports import ProgressCallback, ShapeHW
-from vision_line_compression.network.checkpoint import load_checkpoint
-from vision_line_compression.network.split_blocks import split_blocks
+from pydantic import JsonValue
+
+from vision_line.ports import ProgressCallback
+from vision_line_compression.engines.latency_measure import measure_cpu
 from vision_line_compression.pipeline.context import Context
 from vision_line_compression.pipeline.stage import Stage, StagePlace
-from vision_line_compression.prune.latency import measure_latency
-from vision_line_compression.prune.structure import survey_convolutions
 
 LATENCY = "latency.json"
 
 
 def latency(context: Context) -> Stage | None:
-    """Return the stage that measures them at every width; None where no budget asks for it."""
-    recipe, parent = context.recipe, context.parent
+    """Return the stage that leaves the table; None where no budget asks for it and the recipe names none."""
+    recipe, parent, given = context.recipe, context.parent, context.inputs.latency_table
     if recipe.prune is None:
         return None
-    if all(budget.latency is None for budget in (recipe.prune.budget, *(step.budget for step in recipe.step))):
-        return None
     size_hw = recipe.prune.size_hw
+    if given is not None:
+        key: dict[str, JsonValue] = {"size_hw": list(size_hw), "table": given.sha256}
 
-    def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
-        return _measure(folder, parent.path, size_hw)
+        def copy(folder: Path, _progress: ProgressCallback) -> list[Path]:
+            return [Path(shutil.copyfile(given.path, folder / LATENCY))]
 
-    return context.stage("latency", work, {"size_hw": list(size_hw)}, start=parent, place=StagePlace.HERE)
+        return context.stage("latency", copy, key, start=parent)
+    if not any(budget.needs_latency for budget in (recipe.prune.budget, *(step.budget for step in recipe.step))):
+        return None
 
+    def measure(folder: Path, progress: ProgressCallback) -> list[Path]:
+        measure_cpu(parent.path, size_hw, progress).write(folder / LATENCY)
+        return [folder / LATENCY]
 
-def _measure(folder: Path, checkpoint: Path, size_hw: ShapeHW) -> list[Path]:
-    model = copy.deepcopy(load_checkpoint(checkpoint).model)
-    split_blocks(model)
-    measure_latency(survey_convolutions(model), size_hw).write(folder / LATENCY)
-    return [folder / LATENCY]
+    # version 2 measures INT8, and the whole network too
+    key = {"size_hw": list(size_hw)}
+    return context.stage("latency", measure, key, start=parent, version=2, place=StagePlace.HERE)

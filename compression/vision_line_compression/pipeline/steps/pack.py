@@ -23,6 +23,7 @@ from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.steps.choice import TAKEN, TeacherChoice
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION
 
 BUNDLE = "bundle"
@@ -72,28 +73,48 @@ def unsigned_variant(context: Context, proven: Stage) -> Artifact:
     return Artifact(context.output(proven, BUNDLE).path / UNSIGNED_FILE, proven)
 
 
-def pack(context: Context, proven: Stage, evaluation: Stage) -> Stage:
-    """Return the stage that adds to a proven bundle its lineage and what was measured."""
+def pack(context: Context, proven: Stage, evaluation: Stage, chosen: Artifact | None) -> Stage:
+    """Return the stage that adds to a proven bundle its lineage and what was measured.
+
+    `chosen` is what was taken of the models with and without a teacher; None: the recipe left no choice.
+    """
     lineage = _lineage(context)
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         bundle = shutil.copytree(context.output(proven, BUNDLE).path, folder / BUNDLE, dirs_exist_ok=True)
         results = _summary(Evaluation.read(context.output(evaluation, EVALUATION).path))
-        amend_bundle(bundle, {"lineage": dict(lineage), "results": results})
+        taught: dict[str, JsonValue] = {}
+        if chosen is not None:
+            taught = {"teacher_taken": TeacherChoice.read(chosen.path.parent / TAKEN).taken == "with-teacher"}
+        amend_bundle(bundle, {"lineage": dict(lineage) | taught, "results": results})
         return _files_of(bundle)
 
     # version 2 has variants and a proof
-    return context.stage("bundle", work, {"lineage": lineage}, after=(proven, evaluation), version=2)
+    after = (proven, evaluation, *(() if chosen is None else chosen.after))
+    return context.stage("bundle", work, {"lineage": lineage}, after=after, version=2)
 
 
 def _lineage(context: Context) -> dict[str, JsonValue]:
     inputs = context.inputs
     # not what names files of the machine that compressed
-    recipe = context.recipe.model_dump(mode="json", exclude={"parent": True, "data": True, "quantize": {"calibration"}})
+    recipe = context.recipe.model_dump(
+        mode="json",
+        exclude={
+            "parent": True,
+            "data": True,
+            "quantize": {"calibration"},
+            "teacher": {"start"},
+            "prune": {"latency_table"},
+            "report": {"pretrained"},
+        },
+    )
+    network = inputs.teacher_network
+    begun: dict[str, JsonValue] = {} if network is None else {"teacher_start_sha256": network.sha256}
     return {
         "parent_sha256": inputs.parent.sha256,
         "family": inputs.parent.family,
-        "teacher_sha256": None if context.recipe.distill is None else inputs.teacher.sha256,
+        "teacher_sha256": None if context.recipe.distill is None or network is not None else inputs.teacher.sha256,
+        **begun,
         "data_sha256": dict(inputs.hashes),
         "recipe": recipe,
     }

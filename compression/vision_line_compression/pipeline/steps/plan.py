@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import JsonValue
 from torch import nn
 
 from vision_line.ports import ProgressCallback
@@ -29,7 +30,7 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
 
     `first` is the first plan of a progressive pruning: the budget's shares refer to its costs, the original's.
     """
-    measured = latency(context) if section.budget.latency is not None else None
+    measured = latency(context)
 
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
         inputs = context.inputs
@@ -52,7 +53,12 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         return [folder / PLAN, folder / PLOT]
 
     after = tuple(stage for stage in (measured, first) if stage is not None)
-    return context.stage(name, work, {"prune": plain(section)}, after=after, data=("train", "val"), start=start)
+    return context.stage(name, work, {"prune": _deciding(section)}, after=after, data=("train", "val"), start=start)
+
+
+def _deciding(section: PruneSection) -> dict[str, JsonValue]:
+    """Return what of the section a plan depends on: the table counts by its content, which is a stage's result."""
+    return {key: value for key, value in plain(section).items() if key != "latency_table"}
 
 
 def reference_costs(first: PruningPlan) -> Mapping[CostKind, float]:

@@ -42,7 +42,7 @@ QUANTIZATION, MIXED_PRECISION = "quantization.json", "protection.json"
 _COMPARED_IMAGES = 8
 
 
-def quantize(context: Context, onnx: Artifact) -> Stage:
+def quantize(context: Context, onnx: Artifact, name: str = "quantize") -> Stage:
     """Return the stage that makes the INT8 files: see `int8_files`."""
 
     def work(folder: Path, progress: ProgressCallback) -> list[Path]:
@@ -54,9 +54,7 @@ def quantize(context: Context, onnx: Artifact) -> Stage:
     key = {"quantize": settings, **measured_by(recipe)}
     # version 2 ranks the parts that may stay float by what they do to the outputs
     version = 1 if recipe.quantize.protect is None else 2
-    return context.stage(
-        "quantize", work, key, after=onnx.after, data=(context.calibration_split, "val"), version=version
-    )
+    return context.stage(name, work, key, after=onnx.after, data=(context.calibration_split, "val"), version=version)
 
 
 def int8_files(context: Context, stage: Stage) -> Mapping[RowKind, Artifact]:

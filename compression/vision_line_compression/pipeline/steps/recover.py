@@ -17,31 +17,47 @@ from vision_line_compression.training.schedule import RecoverSettings, Schedule,
 
 @dataclass(frozen=True, slots=True)
 class PruningChain:
-    """Plan, prune, recover, step after step: all plans, the last pruning, and the checkpoint in the end."""
+    """Plan, prune, recover, step after step: all plans, all prunings, and the checkpoint in the end."""
 
     plans: tuple[Stage, ...]
-    pruned: Stage
+    prunings: tuple[Stage, ...]
     fine_tuned: Artifact
+
+    @property
+    def pruned(self) -> Stage:
+        """The last pruning."""
+        return self.prunings[-1]
 
 
 def prune_and_fine_tune(
-    context: Context, prefix: str, section: PruneSection, start: Artifact, ends: list[tuple[Budget, int | None]]
+    context: Context,
+    prefix: str,
+    section: PruneSection,
+    start: Artifact,
+    ends: list[tuple[Budget, int | None]],
+    begun: PruningChain | None = None,
 ) -> PruningChain:
     """Lay out plan, prune and recover for each budget and its epochs (None: the recipe's own length).
 
-    All budgets are shares of the first plan's network, the original.
+    All budgets are shares of the first plan's network, the original. A chain that prunes as `begun` does until its
+    first training takes its plan and pruning.
     """
     plans: list[Stage] = []
+    prunings: list[Stage] = []
     newest = start
     for number, (budget, epochs) in enumerate(ends, start=1):
         ending = "" if number == len(ends) else f"-step{number}"
         wanted = section.model_copy(update={"budget": budget})
-        decided = plan(context, f"{prefix}plan{ending}", newest, wanted, plans[0] if plans else None)
-        pruned = prune(context, f"{prefix}prune{ending}", newest, decided)
+        if begun is not None and number == 1:
+            decided, pruned = begun.plans[0], begun.prunings[0]
+        else:
+            decided = plan(context, f"{prefix}plan{ending}", newest, wanted, plans[0] if plans else None)
+            pruned = prune(context, f"{prefix}prune{ending}", newest, decided)
         recalibrated = context.output(pruned, RECALIBRATED)
         newest = fine_tune(context, f"{prefix}recover{ending}", recalibrated, epochs)
         plans.append(decided)
-    return PruningChain(tuple(plans), pruned, newest)
+        prunings.append(pruned)
+    return PruningChain(tuple(plans), tuple(prunings), newest)
 
 
 def fine_tune(context: Context, name: str, start: Artifact, epochs: int | None) -> Artifact:

@@ -15,10 +15,14 @@ from pydantic import JsonValue
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
-from vision_line_compression.pipeline.context import Artifact, Context, plain
+from vision_line_compression.network.checkpoint import complexity
+from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
+from vision_line_compression.pipeline.recipe import Control, Recipe
 from vision_line_compression.pipeline.stage import Marker, Stage, StagePlace
 from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
+from vision_line_compression.pipeline.steps.choice import TAKEN, TeacherChoice
+from vision_line_compression.pipeline.steps.controls import note as control_note
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.plan import PLAN
@@ -30,7 +34,14 @@ from vision_line_compression.report.card_building import MeasuredRun, build_card
 from vision_line_compression.report.page import PAGE_FILE, write_report
 
 #: Keys that name files, which lie elsewhere on every machine.
-_PATHS = {"parent": {"checkpoint"}, "data": {"yaml", "more"}, "quantize": {"calibration"}}
+_PATHS = {
+    "parent": {"checkpoint"},
+    "data": {"yaml", "more"},
+    "quantize": {"calibration"},
+    "teacher": {"start"},
+    "prune": {"latency_table"},
+    "report": {"pretrained"},
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +55,8 @@ class Reported:
     plans: tuple[Stage, ...]  # of all steps
     finished: Artifact
     distilled: Artifact | None
+    chosen: Artifact | None
+    teacher: TrainedModel | None  # trained first
     speed: Stage | None
     robustness: Stage | None
 
@@ -91,7 +104,7 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
         float_product=reported.float_product,
         plans=[PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans],
         robustness=robustness,
-        remarks=(*_remarks(inputs, reported.distilled), *done_elsewhere(markers, this_machine(), library_versions())),
+        remarks=(*_remarks(context, reported), *done_elsewhere(markers, this_machine(), library_versions())),
     )
 
 
@@ -121,7 +134,7 @@ def _run(context: Context, row: RowKind, stage: Stage, epochs: float | None, spe
     return MeasuredRun(
         evaluation=evaluation,
         predictions=load_predictions(context.output(stage, PREDICTIONS).path),
-        note=computed_by(evaluation),
+        note=computed_by(evaluation) or _changed(context.recipe, row),
         epochs=epochs,
         speedup=ratio,
         engine_speedup=engine_ratio,
@@ -136,12 +149,36 @@ def computed_by(evaluation: Evaluation) -> str:
     return "instruction set not recorded" if by is None else f"{by.form}, on {by.instruction_set}"
 
 
-def _remarks(inputs: Inputs, distilled: Artifact | None) -> Iterator[str]:
+def _changed(recipe: Recipe, row: RowKind) -> str:
+    """Say what a control changes, where that depends on the recipe."""
+    return control_note(recipe, Control(row.value)) if row.value in set(Control) else ""
+
+
+def _remarks(context: Context, reported: Reported) -> Iterator[str]:
+    inputs = context.inputs
     yield from inputs.warnings
-    if distilled is not None:
-        yield from json.loads((distilled.path.parent / TEACHER).read_bytes())["warnings"]
+    if reported.distilled is not None:
+        yield from json.loads((reported.distilled.path.parent / TEACHER).read_bytes())["warnings"]
+    if reported.chosen is not None:
+        yield TeacherChoice.read(reported.chosen.path.parent / TAKEN).sentence
+    if reported.teacher is not None:
+        yield _teacher_cost(context, reported.teacher)
     if inputs.loaded.recipe.data.judge == "val":
         yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
+
+
+def _teacher_cost(context: Context, teacher: TrainedModel) -> str:
+    """Say what the training of the teacher cost, which no control without a teacher had."""
+    recipe, inputs = context.recipe, context.inputs
+    size_hw = recipe.input.shapes_hw[0]
+    network = inputs.parent if inputs.teacher_network is None else inputs.teacher_network
+    own, parents = complexity(network.model, size_hw), complexity(inputs.parent.model, size_hw)
+    marker = None if teacher.checkpoint.stage is None else context.workspace.marker(teacher.checkpoint.stage)
+    took = "" if marker is None else f", in {marker.seconds / 60:.0f} minutes since it was last begun"
+    return (
+        f"The teacher was trained first, for {teacher.epochs:g} epochs{took}: {own.params / 1e6:.1f} M parameters, "
+        f"{own.macs / parents.macs:.1f} times the parent's operations. Rows without a teacher did not have that."
+    )
 
 
 def done_elsewhere(markers: Iterable[Marker], machine: str, versions: Mapping[str, str]) -> Iterator[str]:

@@ -100,7 +100,7 @@ class Bench:
 @pytest.fixture
 def no_glance(monkeypatch: pytest.MonkeyPatch) -> None:
     """Train with a teacher that is not compared with its student before: that exports and evaluates both."""
-    monkeypatch.setattr("vision_line_compression.pipeline.steps.distill._validation_map", lambda *_: None)
+    monkeypatch.setattr("vision_line_compression.pipeline.steps.distill.validation_map", lambda *_: None)
 
 
 @pytest.fixture

@@ -27,7 +27,7 @@ from .conftest import GATES, STEP, Bench, WriteCheckpoint
 @pytest.mark.timeout(400)
 def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None:
     """Progressive pruning, teacher, controls; what was done before the kill is not done again."""
-    bench.write(STEP + GATES % "0.9" + '[report]\ncontrols = ["no-teacher"]\ncorrupted_images = 1\n')
+    bench.write(STEP + GATES % "0.9" + '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n')
     command = "from vision_line_compression.cli import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-c", command, "run", str(bench.recipe), *bench.options], stdout=subprocess.DEVNULL
@@ -62,12 +62,13 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
         RowKind.INT8_MAX: 4,
         RowKind.INT8_UNSIGNED: 4,
         RowKind.NO_TEACHER: 4,
+        RowKind.PARENT_INT8: 0,
     }
     assert card.headline.macs_ratio <= 0.6
     assert card.robustness is not None
     assert any("15%" in remark for remark in card.remarks)  # an untrained teacher is not clearly better
 
-    bench.write(STEP + GATES % "0.01" + '[report]\ncontrols = ["no-teacher"]\ncorrupted_images = 1\n')
+    bench.write(STEP + GATES % "0.01" + '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n')
     failed = bench("run")
 
     assert failed.exit_code == 1

@@ -72,14 +72,17 @@ def run(tmp_path: Path) -> SharedRun:
     """The demo's recipe with all controls, on one image; every stage writes a word."""
     image = LabelledImage(tmp_path / "a.png", (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
     image.path.write_bytes(b"never decoded")
-    data = [Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")]
+    train, val, test = (
+        Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")
+    )
     parent = Checkpoint(nn.Identity(), "v8", ("dent",), "a" * 64, tmp_path / "parent.pt")
     loaded = load_recipe(RECIPE, parent.path, tmp_path / "data.yaml")
-    report = loaded.recipe.report.model_copy(update={"controls": tuple(Control)})
+    controls = tuple(control for control in Control if control is not Control.NECK_FREE)  # its neck is free
+    report = loaded.recipe.report.model_copy(update={"controls": controls, "pretrained": "n.pt"})
     evaluate = loaded.recipe.evaluate.model_copy(update={"speed_s": 1.0})
     loaded = replace(loaded, recipe=loaded.recipe.model_copy(update={"report": report, "evaluate": evaluate}))
     workspace = Workspace(tmp_path / "work")
-    pipeline = CompressionPipeline(Inputs(loaded, parent, parent, *data), workspace)
+    pipeline = CompressionPipeline(Inputs(loaded, parent, parent, train, val, test, pretrained=parent), workspace)
     for stage in stages_of(pipeline).values():
         object.__setattr__(stage, "work", write)
     return SharedRun(pipeline, workspace, loaded, ProgressDisplay())

