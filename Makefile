@@ -99,7 +99,7 @@ long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: ev
 	$(BIN)/python -m pytest -m long
 
 shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
-	$(BIN)/python -m pytest -m shared_training tests/integration/cluster
+	$(BIN)/python -m pytest -m shared_training tests/integration/cluster tests/integration/compression
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -346,6 +346,30 @@ def _capabilities(text: str) -> list[int]:
     return [int(word) for word in words]
 
 
+@cli.command()
+def frontier(
+    reports: Annotated[
+        list[Path], typer.Argument(metavar="REPORT...", help="report.json of runs with other budgets, two or more.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="SVG", help="File of the chart.")] = Path(
+        "frontier.svg"
+    ),
+) -> None:
+    """Show what each millisecond costs in accuracy and misses, as it was measured in several runs."""
+    with reported_errors():
+        from vision_line_compression.files import write_whole
+        from vision_line_compression.report.card import ReportCard
+        from vision_line_compression.report.frontier import frontier_chart, measured_points, steps
+
+        if len({path.absolute() for path in reports}) < 2:
+            raise ConfigError("REPORT: expected the report.json of two runs or more")
+        points = measured_points({str(path): ReportCard.read(path) for path in reports})
+        for step in steps(points):
+            typer.echo(step.sentence)
+        write_whole(output, frontier_chart(points).encode())
+        typer.echo(str(output))
+
+
 @cli.command(name="eval")
 def evaluate(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Bundle folder, ONNX file or checkpoint (.pt).")],

@@ -20,6 +20,7 @@ from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import Dataset, LabelledImage, read_image
+from vision_line_compression.data.devices import CPU, moved
 
 #: Images of a batch for statistics and losses.
 BATCH = 8
@@ -51,10 +52,11 @@ class LabelledLoss:
     """
 
     batches: tuple[dict[str, Tensor], ...]
+    device: str = CPU
 
     @classmethod
-    def on(cls, dataset: Dataset, shape_hw: ShapeHW) -> LabelledLoss:
-        """Prepare the images and boxes of `dataset` for an input of `shape_hw`.
+    def on(cls, dataset: Dataset, shape_hw: ShapeHW, device: str = CPU) -> LabelledLoss:
+        """Prepare the images and boxes of `dataset` for an input of `shape_hw`, to be computed on `device`.
 
         Raises:
             ConfigError: an image cannot be decoded.
@@ -63,7 +65,7 @@ class LabelledLoss:
         for number, inputs in enumerate(input_batches(dataset, shape_hw)):
             images = dataset.images[number * BATCH : number * BATCH + len(inputs)]
             batches.append({"img": inputs, **_targets(images, shape_hw)})
-        return cls(tuple(batches))
+        return cls(tuple(batches), device)
 
     def mean(self, model: nn.Module) -> float:
         """Return the mean loss of an image; `model`, in eval mode, is left as it was."""
@@ -81,9 +83,11 @@ class LabelledLoss:
         arguments = net.args
         net.args = get_cfg()  # the loss reads its gains there; a checkpoint holds a plain dict
         try:
-            criterion = net.init_criterion()
-            for batch in self.batches:
-                yield criterion(net(batch["img"]), batch)[0].sum()
+            with moved(model, self.device):
+                criterion = net.init_criterion()
+                for held in self.batches:
+                    batch = {name: values.to(self.device) for name, values in held.items()}
+                    yield criterion(net(batch["img"]), batch)[0].sum()
         finally:
             net.args = arguments
 

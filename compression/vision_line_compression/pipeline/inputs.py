@@ -261,21 +261,29 @@ def _check_sizes(*splits: Dataset) -> None:
 
 
 def check_training_device(loaded: LoadedRecipe) -> None:
-    """Let a device pass that trainings can run on.
+    """Let devices pass that trainings can run on.
 
     Raises:
-        ConfigError: torch does not find it on this machine.
+        ConfigError: torch does not find one on this machine, or several cannot share the batch.
     """
-    device = loaded.recipe.train.device
-    if device == "cpu":
+    train = loaded.recipe.train
+    devices = train.device.split(",")
+    if train.batch % len(devices):
+        raise ConfigError(
+            f"{loaded.path}: train.batch: expected a multiple of the {len(devices)} devices {train.device!r}, "
+            f"found {train.batch}"
+        )
+    if devices[0] == "cpu":
         return
+    if len(set(devices)) < len(devices):
+        raise ConfigError(f"{loaded.path}: train.device: expected each device once, found {train.device!r}")
     import torch
 
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    if int(device) >= found:
+    if any(int(device) >= found for device in devices):
         raise ConfigError(
-            f"{loaded.path}: train.device: found {device!r}, but torch finds {found} CUDA devices here; expected 'cpu'"
-            + (f" or a number below {found}" if found else "")
+            f"{loaded.path}: train.device: found {train.device!r}, but torch finds {found} CUDA devices here; "
+            f"expected 'cpu'" + (f" or numbers below {found}" if found else "")
         )
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vision_line.errors import ConfigError, ModelError
+from vision_line_compression.data.devices import CPU, moved
 from vision_line_compression.network.checkpoint import Checkpoint, complexity
 from vision_line_compression.network.split_blocks import merge_blocks, split_blocks
 from vision_line_compression.prune.channels import silence
@@ -174,7 +175,7 @@ def _tensors(value: Mapping[str, object]) -> Iterable[torch.Tensor]:
             yield part
 
 
-def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> int:
+def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor], device: str = CPU) -> int:
     """Replace all running means and variances of `model` by the plain average over `batches`, in place.
 
     Weights are not changed, nor are the layers' momenta. Only batch norm layers see training mode.
@@ -182,6 +183,7 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> int:
     Args:
         model: any model; left in eval mode.
         batches: network inputs (B, 3, h, w) float32, as the runtime prepares them, of training images.
+        device: where they run through it.
 
     Returns:
         The number of images.
@@ -199,9 +201,9 @@ def recalibrate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> int:
         layer.momentum = None  # cumulative average: each batch counts the same
         layer.train()
     images = 0
-    with torch.no_grad():
+    with torch.no_grad(), moved(model, device):
         for batch in batches:
-            model(batch)
+            model(batch.to(device))
             images += len(batch)
     for layer, momentum in zip(layers, momenta, strict=True):
         layer.momentum = momentum

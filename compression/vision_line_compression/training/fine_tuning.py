@@ -20,6 +20,7 @@ from vision_line_compression.data.dataset import Dataset, LabelledImage
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint, save_checkpoint
 from vision_line_compression.network.ultralytics_log import ultralytics_log
 from vision_line_compression.training.distillation import Architecture, Distillation, check_teacher, drop_projector
+from vision_line_compression.training.distributed import PhaseOrder, device_count, train_distributed
 from vision_line_compression.training.schedule import DistillSettings, Phase, Schedule
 from vision_line_compression.training.trainer import PREVIOUS, GivenModelTrainer, Task, ultralytics_arguments
 
@@ -65,7 +66,17 @@ def recover(
     original, teacher, settings = load_checkpoint(checkpoint), None, None
     if distillation is not None:
         teacher, settings = _open_teacher(original, distillation.teacher), distillation.settings
-    run = _Run(original, data_yaml, schedule, folder, teacher, settings, report=report, aware=quantization_aware)
+    run = _Run(
+        original,
+        data_yaml,
+        schedule,
+        folder,
+        teacher,
+        settings,
+        teacher_path=None if distillation is None else distillation.teacher,
+        report=report,
+        aware=quantization_aware,
+    )
     newest, done = checkpoint, 0
     for phase in schedule.phases:
         newest = run.ensure_phase(phase, newest, done)
@@ -151,6 +162,7 @@ class _Run:
     folder: Path
     teacher: nn.Module | None
     settings: DistillSettings | None
+    teacher_path: Path | None
     report: ProgressCallback | None
     aware: bool
 
@@ -168,8 +180,18 @@ class _Run:
             logger.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
             arguments = ultralytics_arguments(task, self.data_yaml, self.schedule.seed)
             arguments |= {"model": str(start), "save_dir": str(folder), "resume": str(last) if last else False}
-            with ultralytics_log(folder / "train.log"):
-                GivenModelTrainer(task, arguments).carry_out()
+            if device_count(self.schedule.train.device) > 1:
+                order = PhaseOrder(
+                    phase=phase,
+                    train=self.schedule.train,
+                    arguments=arguments,
+                    teacher=self.teacher_path,
+                    distill=self.settings,
+                )
+                train_distributed(order, folder, report)
+            else:
+                with ultralytics_log(folder / "train.log"):
+                    GivenModelTrainer(task, arguments).carry_out()
         _save_result(folder / "weights", result, self.original)
         return result
 

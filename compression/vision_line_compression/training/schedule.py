@@ -238,7 +238,11 @@ def plan_sparsifying(settings: SparsifySettings, train: TrainSettings, seed: int
 
 
 def plan_qat(settings: QatSettings, train: TrainSettings, seed: int) -> Schedule:
-    """Return the one phase of a quantization-aware training; in float32, since bfloat16 rounds as coarsely as INT8."""
+    """Return the one phase of a quantization-aware training, on one device.
+
+    It is in float32, since bfloat16 rounds as coarsely as INT8.
+    """
     rate = settings.rate_share * train.base_rate
+    alone = train.model_copy(update={"precision": "fp32", "device": train.device.split(",", maxsplit=1)[0]})
     phase = Phase(name="qat", epochs=settings.epochs, rate=rate, final_share=settings.final_share)
-    return Schedule(phases=(phase,), train=train.model_copy(update={"precision": "fp32"}), seed=seed)
+    return Schedule(phases=(phase,), train=alone, seed=seed)

@@ -11,13 +11,17 @@ from __future__ import annotations
 import copy
 import importlib
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from vision_line.cores import usable_cores
@@ -52,16 +56,23 @@ def cpu_threads(wanted: int) -> int:
     return wanted or usable_cores()
 
 
+#: A process that the others hear nothing of for so long has failed.
+_SILENCE = timedelta(minutes=30)
+
+
 class GivenModelTrainer(DetectionTrainer):
     """Trains the model of a checkpoint as it is, layer for layer."""
 
     model: Any  # a path until the training is set up, then the module
 
-    def __init__(self, task: Task, overrides: dict[str, object]) -> None:
-        """Prepare the training; `overrides` are Ultralytics' arguments."""
+    def __init__(self, task: Task, overrides: dict[str, object], *, processes: int = 1) -> None:
+        """Prepare the training; `overrides` are Ultralytics' arguments, `processes` those that train together."""
         self._task = task
         super().__init__(overrides=overrides)
         self.args.workers = task.train.workers  # Ultralytics sets 0 on CPUs
+        self._cpus = processes if self.device.type == "cpu" else 1
+        if self._cpus > 1:
+            self.world_size = self._cpus  # Ultralytics shares a training among GPUs alone
         self._criterion: DistillingCriterion | None = None
         self._done = 0
         self._use_threads()
@@ -105,20 +116,33 @@ class GivenModelTrainer(DetectionTrainer):
     def _setup_train(self) -> None:
         if self._task.quantization_aware:
             load_model_optimizer()
-        super()._setup_train()  # type: ignore[no-untyped-call]
+        with _cpus_by_gloo() if self._cpus > 1 else nullcontext():
+            super()._setup_train()  # type: ignore[no-untyped-call]
         check_images(Path(self.data["train"]), self.train_loader.dataset.im_files)
         check_images(Path(self.data["val"]), self.test_loader.dataset.im_files)
         self._use_threads()
         # after the EMA was copied: what is set here is in no checkpoint
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # oneDNN's own order
+        model = self._bare_model
         if self._low_on_cpu:
-            self.model.predict = in_bfloat16(self.model.predict)
+            model.predict = in_bfloat16(model.predict)
         if self._task.teacher is not None and self._task.distill is not None:
             teacher = self._task.teacher.to(self.device)
             forward = self._teacher_forward(teacher)
-            self._criterion = DistillingCriterion(self.model, teacher, self._task.distill, forward)
-            self.model.criterion = self._criterion
+            self._criterion = DistillingCriterion(model, teacher, self._task.distill, forward)
+            model.criterion = self._criterion
+
+    def _setup_ddp(self) -> None:
+        if self._cpus == 1:
+            super()._setup_ddp()  # type: ignore[no-untyped-call]
+        else:
+            dist.init_process_group("gloo", timeout=_SILENCE)
+
+    @property
+    def _bare_model(self) -> Any:
+        """The model itself, without what shares it among processes."""
+        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
 
     def _teacher_forward(self, teacher: nn.Module) -> Forward:
         if not self._low_on_cpu:
@@ -157,6 +181,22 @@ class GivenModelTrainer(DetectionTrainer):
 
     def final_eval(self) -> None:
         """Leave the checkpoints as they are: the result is evaluated by the application's own engine."""
+
+
+@contextmanager
+def _cpus_by_gloo() -> Iterator[None]:
+    """Let Ultralytics share a model among processes on CPUs: torch takes no numbers of devices for them."""
+    original = nn.parallel.DistributedDataParallel
+
+    def without_numbers(model: nn.Module, *, device_ids: object, **options: Any) -> nn.Module:
+        del device_ids
+        return original(model, **options)
+
+    nn.parallel.DistributedDataParallel = without_numbers  # type: ignore[misc, assignment]
+    try:
+        yield
+    finally:
+        nn.parallel.DistributedDataParallel = original  # type: ignore[misc]
 
 
 def check_images(folder: Path, taken: Sequence[str]) -> None:
@@ -218,7 +258,7 @@ def to_float32(outputs: object) -> object:
 def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, object]:
     """Return Ultralytics' arguments for a phase; all that matters is explicit, nothing is chosen automatically."""
     phase, train = task.phase, task.train
-    on_gpu = train.device != "cpu"
+    on_gpu = not train.device.startswith("cpu")
     return {
         "task": "detect",
         "data": str(data_yaml),
@@ -245,7 +285,7 @@ def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, o
         "hsv_s": train.saturation,
         "hsv_v": train.brightness,
         "amp": "bf16" if on_gpu and train.precision == "bf16" else False,
-        "device": train.device,
+        "device": "cpu" if train.device.startswith("cpu") else train.device,
         "workers": train.workers,
         "cache": "ram" if train.cache else False,
         "seed": seed,

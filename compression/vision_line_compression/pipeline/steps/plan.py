@@ -14,13 +14,14 @@ from vision_line_compression.data.tensors import LabelledLoss
 from vision_line_compression.network.checkpoint import Checkpoint, load_checkpoint
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import PruneSection
-from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.stage import Stage, StagePlace
 from vision_line_compression.pipeline.steps.latency import LATENCY, latency
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import PruningPlan, write_plot
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.sensitivity import Score
 from vision_line_compression.prune.settings import CostKind, PruneSettings
+from vision_line_compression.training.distributed import first_device
 
 PLAN, PLOT = "plan.json", "plan.svg"
 
@@ -37,8 +38,9 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         opened = load_checkpoint(start.path)
         settings = PruneSettings.model_validate(section.model_dump(include=set(PruneSettings.model_fields)))
         size = (section.sensitivity_size, section.sensitivity_size)
-        learned = LabelledLoss.on(inputs.train.subset(section.sensitivity_images), size)
-        labelled = LabelledLoss.on(inputs.val.subset(section.sensitivity_images), size)
+        device = first_device(context.recipe.train.device)
+        learned = LabelledLoss.on(inputs.train.subset(section.sensitivity_images), size, device)
+        labelled = LabelledLoss.on(inputs.val.subset(section.sensitivity_images), size, device)
         result = plan_pruning(
             opened,
             settings,
@@ -53,7 +55,15 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         return [folder / PLAN, folder / PLOT]
 
     after = tuple(stage for stage in (measured, first) if stage is not None)
-    return context.stage(name, work, {"prune": _deciding(section)}, after=after, data=("train", "val"), start=start)
+    return context.stage(
+        name,
+        work,
+        {"prune": _deciding(section)},
+        after=after,
+        data=("train", "val"),
+        start=start,
+        place=StagePlace.TRAINING,
+    )
 
 
 def _deciding(section: PruneSection) -> dict[str, JsonValue]:

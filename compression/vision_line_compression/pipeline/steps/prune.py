@@ -11,10 +11,11 @@ from vision_line.ports import ProgressCallback
 from vision_line_compression.data.tensors import input_batches
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
 from vision_line_compression.pipeline.context import Artifact, Context
-from vision_line_compression.pipeline.stage import Stage
+from vision_line_compression.pipeline.stage import Stage, StagePlace
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.prune.apply import apply_plan, recalibrate_batch_norm
 from vision_line_compression.prune.plan import PruningPlan
+from vision_line_compression.training.distributed import first_device
 
 PRUNED, RECALIBRATED = "pruned.pt", "recalibrated.pt"
 
@@ -27,9 +28,10 @@ def prune(context: Context, name: str, start: Artifact, plan: Stage) -> Stage:
         parent = load_checkpoint(start.path)
         model = apply_plan(parent, PruningPlan.read(context.output(plan, PLAN).path))
         save_checkpoint(model, folder / PRUNED, parent)
-        recalibrate_batch_norm(model, input_batches(context.inputs.train.subset(images), shape_hw))
+        batches = input_batches(context.inputs.train.subset(images), shape_hw)
+        recalibrate_batch_norm(model, batches, first_device(context.recipe.train.device))
         save_checkpoint(model, folder / RECALIBRATED, parent)
         return [folder / PRUNED, folder / RECALIBRATED]
 
     settings: dict[str, JsonValue] = {"calibration_images": images, "shape_hw": list(shape_hw)}
-    return context.stage(name, work, settings, after=(plan,), data=("train",), start=start)
+    return context.stage(name, work, settings, after=(plan,), data=("train",), start=start, place=StagePlace.TRAINING)
