@@ -13,7 +13,6 @@ from vision_line_compression.pipeline.context import Artifact, Context, TrainedM
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.stage import Stage, Workspace
-from vision_line_compression.pipeline.steps.choice import choose
 from vision_line_compression.pipeline.steps.controls import ProductModels, control
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.evaluate import evaluate
@@ -36,6 +35,7 @@ from vision_line_compression.pipeline.steps.robustness import robustness
 from vision_line_compression.pipeline.steps.sparsify import sparsify
 from vision_line_compression.pipeline.steps.speed import speed
 from vision_line_compression.pipeline.steps.teacher import trained_teacher
+from vision_line_compression.pipeline.steps.teacher_choice import choose
 from vision_line_compression.report.card import RowKind
 
 

@@ -37,7 +37,7 @@ class MeasuredPoint:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class FrontierStep:
     """From one model to the next faster one: what a millisecond less costs; points are hundredths."""
 
     slower: MeasuredPoint
@@ -77,9 +77,9 @@ def measured_points(cards: Mapping[str, ReportCard]) -> tuple[MeasuredPoint, ...
     return tuple(sorted(points, key=lambda point: -point.ms))
 
 
-def steps(points: Sequence[MeasuredPoint]) -> tuple[Step, ...]:
+def steps(points: Sequence[MeasuredPoint]) -> tuple[FrontierStep, ...]:
     """Return from each model to the next faster one; models that are as fast are no step."""
-    return tuple(Step(slower, faster) for slower, faster in pairwise(points) if slower.ms > faster.ms)
+    return tuple(FrontierStep(slower, faster) for slower, faster in pairwise(points) if slower.ms > faster.ms)
 
 
 def frontier_chart(points: Sequence[MeasuredPoint]) -> str:

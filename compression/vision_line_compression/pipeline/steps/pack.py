@@ -23,8 +23,8 @@ from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.stage import Stage
-from vision_line_compression.pipeline.steps.choice import TAKEN, TeacherChoice
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION
+from vision_line_compression.pipeline.steps.teacher_choice import TAKEN, TeacherChoice
 
 BUNDLE = "bundle"
 

@@ -21,13 +21,13 @@ from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Control, Recipe
 from vision_line_compression.pipeline.stage import Marker, Stage, StagePlace
 from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
-from vision_line_compression.pipeline.steps.choice import TAKEN, TeacherChoice
 from vision_line_compression.pipeline.steps.controls import note as control_note
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.pipeline.steps.robustness import ROBUSTNESS
 from vision_line_compression.pipeline.steps.speed import SPEED, Speeds
+from vision_line_compression.pipeline.steps.teacher_choice import TAKEN, TeacherChoice
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, build_card

@@ -4,6 +4,11 @@
 from __future__ import annotations
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Self
 
@@ -74,6 +79,52 @@ def test_what_fails_in_a_process_is_the_trainings_error(
 
     with pytest.raises(RunError, match=rf"the trainer cannot use 1 of 16 images.*{broken.name}"):
         recover(start, data, schedule, tmp_path / "training")
+
+
+@pytest.mark.shared_training
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_training_leaves_no_process_and_goes_on(
+    by: signal.Signals, boards: Path, write_board_checkpoint: WriteCheckpoint, tmp_path: Path
+) -> None:
+    """Whatever ends the command: two trainings in one folder would spoil each other's weights."""
+    data, start, folder = link(boards, tmp_path / "data"), write_board_checkpoint("yolov8n"), tmp_path / "training"
+    schedule = Schedule(phases=(Phase(name="only", epochs=3, rate=1e-4),), train=TRAIN)
+    code = (
+        "import sys; from pathlib import Path; from vision_line_compression.training.fine_tuning import recover; "
+        "from vision_line_compression.training.schedule import Schedule; start, data, schedule, folder = sys.argv[1:]; "
+        "recover(Path(start), Path(data), Schedule.model_validate_json(schedule), Path(folder))"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, start, data, schedule.model_dump_json(), folder])
+    deadline = time.monotonic() + 300
+    while not (folder / "only" / "weights" / "last.pt").exists() and time.monotonic() < deadline:
+        assert child.poll() is None
+        time.sleep(0.05)
+
+    child.send_signal(by)
+    child.wait()
+    while (left := of_training(folder)) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    result = recover(start, data, schedule, folder)
+
+    assert not left
+    assert result.exists()
+    with (folder / "only" / "results.csv").open(encoding="utf-8") as file:
+        assert [int(row["epoch"]) for row in csv.DictReader(file)] == [1, 2, 3]
+
+
+def of_training(folder: Path) -> list[int]:
+    """Return the processes whose command line names a file of `folder`."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit() and int(entry.name) != os.getpid():
+            try:
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue  # it has ended
+            if str(folder).encode() in command:
+                found.append(int(entry.name))
+    return found
 
 
 def test_a_batch_that_devices_cannot_share_is_refused(bench: Bench) -> None:

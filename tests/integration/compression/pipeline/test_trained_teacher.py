@@ -10,8 +10,8 @@ import pytest
 
 from vision_line_compression.network.checkpoint import complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.network.family import at_scale, scaled_width, with_classes
-from vision_line_compression.pipeline.steps.choice import TeacherChoice
 from vision_line_compression.pipeline.steps.narrow import cut_to, write_narrow_network
+from vision_line_compression.pipeline.steps.teacher_choice import TeacherChoice
 
 from .conftest import Bench, WriteCheckpoint
 
@@ -34,8 +34,8 @@ def test_a_teacher_is_trained_and_has_to_pay(bench: Bench, write_board_checkpoin
     parent = load_checkpoint(write_board_checkpoint("yolov8n"))
     assert (teacher.family, teacher.classes) == (parent.family, parent.classes)
     assert complexity(teacher.model, (64, 64)).macs > 2 * complexity(parent.model, (64, 64)).macs
-    told = json.loads(bench.result("distill-*/teacher.json").read_bytes())
-    assert told["teacher_sha256"] == teacher.sha256
+    taught_by = json.loads(bench.result("distill-*/teacher.json").read_bytes())
+    assert taught_by["teacher_sha256"] == teacher.sha256
     choice = TeacherChoice.read(bench.result("choice-*/taken.json"))
     better = "with-teacher" if choice.with_teacher > choice.without_teacher else "without-teacher"
     assert choice.taken == better

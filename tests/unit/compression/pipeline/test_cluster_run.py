@@ -116,12 +116,12 @@ def test_what_is_of_this_machine_is_not_handed_out(run: SharedRun) -> None:
 
 
 def test_trainings_ask_for_the_gpu_that_the_recipe_names(run: SharedRun) -> None:
-    """And evaluations do not."""
+    """And so do plans and prunings, which compute there; evaluations do not."""
     train = run.loaded.recipe.train.model_copy(update={"device": "0"})
     on_gpu = replace(run, loaded=replace(run.loaded, recipe=run.loaded.recipe.model_copy(update={"train": train})))
 
-    assert {"longer", "recover", "distill", "narrow"} <= (found := carry_out(on_gpu).on_gpu)
-    assert not {name for name in found if name.startswith(("eval", "export", "plan", "prune", "quantize"))}
+    assert {"longer", "recover", "distill", "narrow", "plan", "prune"} <= (found := carry_out(on_gpu).on_gpu)
+    assert not {name for name in found if name.startswith(("eval", "export", "quantize"))}
 
 
 def test_a_stage_that_fails_keeps_back_only_what_needs_it(run: SharedRun) -> None:
