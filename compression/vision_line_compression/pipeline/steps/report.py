@@ -24,10 +24,12 @@ from vision_line_compression.pipeline.stage_machine import library_versions, thi
 from vision_line_compression.pipeline.steps.controls import note as control_note
 from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
+from vision_line_compression.pipeline.steps.latency import LATENCY, latency
 from vision_line_compression.pipeline.steps.plan import PLAN
 from vision_line_compression.pipeline.steps.robustness import ROBUSTNESS
 from vision_line_compression.pipeline.steps.speed import SPEED, Speeds
 from vision_line_compression.pipeline.steps.teacher_choice import TAKEN, TeacherChoice
+from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
 from vision_line_compression.report.card_building import MeasuredRun, build_card
@@ -94,6 +96,10 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
     runs = {
         row: _run(context, row, stage, reported.epochs.get(row), speeds) for row, stage in reported.evaluations.items()
     }
+    plans = [PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans]
+    measured = latency(context)
+    table = None if measured is None else context.output(measured, LATENCY).path
+    promises = () if table is None or not plans else promised_time(plans[-1], table, speeds, reported.product)
     markers = [found for stage in _all_before(after) if (found := context.workspace.marker(stage)) is not None]
     return build_card(
         identify(inputs),
@@ -102,9 +108,9 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
         context.test_images,
         recipe.gates,
         float_product=reported.float_product,
-        plans=[PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans],
+        plans=plans,
         robustness=robustness,
-        remarks=(*_remarks(context, reported), *done_elsewhere(markers, this_machine(), library_versions())),
+        remarks=(*_remarks(context, reported), *promises, *done_elsewhere(markers, this_machine(), library_versions())),
     )
 
 
@@ -178,6 +184,23 @@ def _teacher_cost(context: Context, teacher: TrainedModel) -> str:
     return (
         f"The teacher was trained first, for {teacher.epochs:g} epochs{took}: {own.params / 1e6:.1f} M parameters, "
         f"{own.macs / parents.macs:.1f} times the parent's operations. Rows without a teacher did not have that."
+    )
+
+
+def promised_time(plan: PruningPlan, table: Path, speeds: Speeds | None, product: str) -> Iterator[str]:
+    """Say what a plan with a budget of time expects, and beside it what was measured: nobody would compare them else."""
+    cost = plan.costs.get("latency")
+    if cost is None or not plan.settings.budget.needs_latency:
+        return
+    target = LatencyTable.read(table).target if table.is_file() else "a target whose table is not here any more"
+    expects = f"The plan expects {cost.planned:.3g} ms an image of the network alone on {target}"
+    if speeds is None or product not in speeds.speeds:
+        yield f"{expects}; what was reached was not measured, for want of evaluate.speed_s."
+        return
+    speed = speeds.speeds[product]
+    yield (
+        f"{expects}; measured here, on {speed.device}: {speeds.engine_ratios[product]:.2f} times the float parent's "
+        f"throughput, and {speed.latency_p50_ms:.3g} ms an image in the application."
     )
 
 
