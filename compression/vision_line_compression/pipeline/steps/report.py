@@ -188,7 +188,7 @@ def _teacher_cost(context: Context, teacher: TrainedModel) -> str:
 
 
 def promised_time(plan: PruningPlan, table: Path, speeds: Speeds | None, product: str) -> Iterator[str]:
-    """Say what a plan with a budget of time expects, and beside it what was measured: nobody would compare them else."""
+    """Say what a plan with a budget of time expects, beside what was measured: nobody would compare them else."""
     cost = plan.costs.get("latency")
     if cost is None or not plan.settings.budget.needs_latency:
         return
