@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -116,6 +117,20 @@ def test_a_latency_budget_is_measured_kept_and_refused(bench: Bench) -> None:
 
     assert len(list(bench.work.glob("latency-*"))) == 1
     assert plan.costs["latency"].planned <= 0.8 * plan.costs["latency"].reference
+
+
+def test_a_control_by_a_missing_library_is_refused_before_training(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With what to install."""
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    bench.write('[report]\ncontrols = ["parent-int8-nncf"]\n')
+
+    refused = bench("plan")
+
+    assert refused.exit_code == 2
+    assert "'parent-int8-nncf' needs NNCF, which is not installed" in " ".join(refused.output.split())
+    assert not bench.work.exists()
 
 
 def test_budgets_of_steps_and_controls_are_refused_before_training(bench: Bench) -> None:
