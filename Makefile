@@ -95,11 +95,11 @@ opcua-client: $(VENV)/.dev ## ask the OPC UA server by node-opcua, a second impl
 gpu-check: $(VENV)/.dev ## try the NVIDIA path on this machine's GPU, stage by stage (20 minutes; docs/gpu-check.md)
 	$(BIN)/python -m tools.gpu_check
 
-long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: every family of networks from plan to bundle (5 minutes)
+long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: every family of networks from plan to bundle, training on two devices (6 minutes)
 	$(BIN)/python -m pytest -m long
 
 shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
-	$(BIN)/python -m pytest -m shared_training tests/integration/cluster tests/integration/compression
+	$(BIN)/python -m pytest -m shared_training tests/integration/cluster
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -63,7 +63,7 @@ def test_two_processes_train_one_model_with_its_teacher(
     assert seen[-1] == (2, 2)  # of 16 images each has 8, in batches of 4
 
 
-@pytest.mark.shared_training
+@pytest.mark.long
 @pytest.mark.timeout(300)
 def test_what_fails_in_a_process_is_the_trainings_error(
     boards: Path, write_board_checkpoint: WriteCheckpoint, tmp_path: Path
@@ -81,7 +81,7 @@ def test_what_fails_in_a_process_is_the_trainings_error(
         recover(start, data, schedule, tmp_path / "training")
 
 
-@pytest.mark.shared_training
+@pytest.mark.long
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_training_leaves_no_process_and_goes_on(
