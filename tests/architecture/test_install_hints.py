@@ -38,6 +38,7 @@ def test_every_extra_that_is_named_exists() -> None:
         "cuda",
         "cuda12",
         "parquet",
+        "nncf",
         "compress",
         "qat",
         "signing",

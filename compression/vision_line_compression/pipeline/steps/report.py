@@ -180,9 +180,9 @@ def _teacher_cost(context: Context, teacher: TrainedModel) -> str:
     network = inputs.parent if inputs.teacher_network is None else inputs.teacher_network
     own, parents = complexity(network.model, size_hw), complexity(inputs.parent.model, size_hw)
     marker = None if teacher.checkpoint.stage is None else context.workspace.marker(teacher.checkpoint.stage)
-    took = "" if marker is None else f", in {marker.seconds / 60:.0f} minutes since it was last begun"
+    took = "" if marker is None else f", in {marker.seconds / 60:.1f} minutes since it was last begun"
     return (
-        f"The teacher was trained first, for {teacher.epochs:g} epochs{took}: {own.params / 1e6:.1f} M parameters, "
+        f"The teacher was trained first, epochs: {teacher.epochs:g}{took}: {own.params / 1e6:.1f} M parameters, "
         f"{own.macs / parents.macs:.1f} times the parent's operations. Rows without a teacher did not have that."
     )
 
