@@ -8,12 +8,13 @@ the head in float.
 
 from __future__ import annotations
 
+import importlib
 import io
 import logging
 from collections.abc import Iterable
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import onnx
 
@@ -51,9 +52,9 @@ def quantize_by_nncf(float_onnx: Path, images: Iterable[InputImage]) -> onnx.Mod
     return quantized
 
 
-def _library() -> Any:  # it is not installed where nobody asked for it
+def _library() -> ModuleType:  # it is not installed where nobody asked for it
     try:
-        import nncf
+        nncf = importlib.import_module("nncf")
     except ModuleNotFoundError as exc:
         raise ConfigError(
             f"report.controls: 'parent-int8-nncf' needs NNCF, which is not installed: {install_extra('nncf')}"

@@ -21,7 +21,6 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from torch.nn.parallel import DistributedDataParallel
 from ultralytics.models.yolo.detect import DetectionTrainer
 
 from vision_line.cores import usable_cores
@@ -124,7 +123,7 @@ class GivenModelTrainer(DetectionTrainer):
         # after the EMA was copied: what is set here is in no checkpoint
         if self.device.type == "cpu":
             self.model.to(memory_format=torch.channels_last)  # oneDNN's own order
-        model = self._bare_model
+        model = getattr(self.model, "module", self.model)  # without what shares it among processes
         if self._low_on_cpu:
             model.predict = in_bfloat16(model.predict)
         if self._task.teacher is not None and self._task.distill is not None:
@@ -138,11 +137,6 @@ class GivenModelTrainer(DetectionTrainer):
             super()._setup_ddp()  # type: ignore[no-untyped-call]
         else:
             dist.init_process_group("gloo", timeout=_SILENCE)
-
-    @property
-    def _bare_model(self) -> Any:
-        """The model itself, without what shares it among processes."""
-        return self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
 
     def _teacher_forward(self, teacher: nn.Module) -> Forward:
         if not self._low_on_cpu:
@@ -187,10 +181,11 @@ class GivenModelTrainer(DetectionTrainer):
 def _cpus_by_gloo() -> Iterator[None]:
     """Let Ultralytics share a model among processes on CPUs: torch takes no numbers of devices for them."""
     original = nn.parallel.DistributedDataParallel
+    wrap = cast("Callable[..., nn.Module]", original)
 
-    def without_numbers(model: nn.Module, *, device_ids: object, **options: Any) -> nn.Module:
+    def without_numbers(model: nn.Module, *, device_ids: object, **options: object) -> nn.Module:
         del device_ids
-        return original(model, **options)
+        return wrap(model, **options)
 
     nn.parallel.DistributedDataParallel = without_numbers  # type: ignore[misc, assignment]
     try:
