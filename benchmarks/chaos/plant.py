@@ -104,6 +104,10 @@ class ChaosPlant:
     def bring_back(self, name: str, *before: str, program: str | Path = COMMAND) -> None:
         """Start a box that is not there, as `start_node` does, and wait until the others know that it is."""
         self.start_node(name, *before, program=program)
+        self.until_back(name)
+
+    def until_back(self, name: str) -> None:
+        """Wait until the others know that a box is there."""
         wait_until(lambda: name in self.view().nodes(), START_S, f"{name} does not come back")
 
     def put(self, key: str, value: bytes) -> None:
@@ -158,6 +162,16 @@ class ChaosPlant:
 
         wait_until(are, START_S, "not every camera is inspected")
         return found
+
+    def check_alive(self) -> None:
+        """Go on only while every box runs.
+
+        Raises:
+            RuntimeError: one has ended.
+        """
+        for name, process in self._processes.items():
+            if (code := process.poll()) is not None:
+                raise RuntimeError(f"{name} ended with {code}: {self.said(name)[-300:].strip()}")
 
     def said(self, name: str) -> str:
         """Return what a box's program has printed."""

@@ -21,6 +21,7 @@ from vision_line.output_files import write_output
 from vision_line.records.formats import iso_utc, spreadsheet_text
 from vision_line.records.query import Selection
 from vision_line.records.schema import FILE_NAME, no_records
+from vision_line.reinspection.computation import computation_here
 from vision_line.reinspection.footage import FootageKind, Reinspected
 from vision_line.reinspection.outcome import (
     ChangedFinding,
@@ -113,7 +114,8 @@ def reinspect_records(options: ReinspectOptions, workers: Workers = one_after_th
 def _opened(options: ReinspectOptions, path: Path) -> InspectingModel:
     model = open_model(path)
     check_gates_passed(model, allowed=options.allow_failed_gates)
-    return InspectingModel(path, model, options.device, options.allow_failed_gates)
+    computation = computation_here(path, options.device)
+    return InspectingModel(path, model, options.device, computation, options.allow_failed_gates)
 
 
 def _identity(model: Model) -> ModelIdentity:

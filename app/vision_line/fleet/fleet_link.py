@@ -23,6 +23,8 @@ TICK_S = 0.25
 CONFIG_EVERY_S = 5.0
 #: How long the last word may take.
 GOODBYE_S = 2.0
+#: What is said of a node whose lease has ended.
+NO_SIGN = "gives no sign of life any more"
 
 
 class FleetLink:
@@ -48,6 +50,7 @@ class FleetLink:
         self._plan: FleetPlan | None = None
         self._config: bytes | None = None
         self._began_s: float | None = None
+        self._lost = frozenset[str]()  # of which that was said
         self._is_over = False
 
     @property
@@ -67,6 +70,7 @@ class FleetLink:
                     for request in self._member.tick(self._report(), time.monotonic()):
                         tasks.create_task(self._ask(request), name=f"fleet's {request.key}")
                     self._follow()
+                    self._say_who_is_lost()
                     await asyncio.sleep(TICK_S)
             finally:
                 self._is_over = True  # the others are cancelled now, once, and the client may swallow that
@@ -99,6 +103,15 @@ class FleetLink:
         if self._member.plan is not None and self._member.plan is not self._plan:
             self._plan = self._member.plan
             self._on_plan(self._plan)
+
+    def _say_who_is_lost(self) -> None:
+        membership = self._member.membership
+        lost = frozenset(membership.lost())
+        for name in sorted(lost - self._lost):
+            logger.warning("node %s %s", name, NO_SIGN)
+        for name in sorted((self._lost - lost) & membership.living()):
+            logger.info("node %s gives signs of life again", name)
+        self._lost = lost
 
     async def _ask(self, request: Request) -> None:
         """Carry a request out, and report what became of it."""

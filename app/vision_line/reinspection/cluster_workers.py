@@ -19,8 +19,8 @@ from vision_line.cluster.task_board import slots_of
 from vision_line.cluster.worker_check import NodeQuestion, Requirements, fit_nodes
 from vision_line.config.models import Frozen
 from vision_line.devices.model.model import open_model
-from vision_line.devices.selection import choose_device, open_device
-from vision_line.errors import ConfigError, DeviceError, RunError
+from vision_line.errors import ConfigError, RunError
+from vision_line.reinspection.computation import computation_of, kind_of_device
 from vision_line.reinspection.model_fingerprint import ModelFingerprint
 from vision_line.reinspection.shard import Shard, ShardResult
 from vision_line.reinspection.shard_process import in_process
@@ -29,6 +29,8 @@ from vision_line.reinspection.shard_runs import Workers
 #: What decodes and infers: another version may find other things.
 REQUIRED = Requirements(("vision_line",), ("av", "numpy", "opencv-python-headless", "openvino"))
 _KIND = "shard"
+#: What a worker may take, and how much more for each frame: one whose network drive hangs would be waited for for ever.
+_BEGINS_S, _FRAME_S = 1800.0, 1.0
 
 
 class ShardOrder(Frozen):
@@ -76,13 +78,13 @@ def ray_workers(address: str, device: str) -> Workers:
 
 
 def _inspected(cluster: RayCluster, shards: Sequence[Shard]) -> Iterator[tuple[Shard, ShardResult | RunError]]:
-    needs_gpu = _kind_of_device(shards[0].device) == "cuda"
+    needs_gpu = kind_of_device(shards[0].device) == "cuda"
     nodes = list(fit_nodes(cluster, REQUIRED, _question(shards, needs_gpu=needs_gpu)))
     slots = [slot for node in nodes for slot in slots_of(node.id, [_KIND], node.cpus, node.gpus if needs_gpu else 0)]
     with closing(RemoteWork[Shard](cluster, nodes, slots, inspect_on_worker)) as work:
         for shard in shards:
             order = ShardOrder(shard=shard, files=seen_files(shard.directory, [one.path for one in shard.footage]))
-            work.start(shard, order.model_dump_json(), _KIND, needs_gpu=needs_gpu)
+            work.start(shard, order.model_dump_json(), _KIND, needs_gpu=needs_gpu, limit_s=limit_of(shard))
         while work.is_busy:
             for shard, outcome, _ in work.wait():
                 yield shard, outcome if isinstance(outcome, RunError) else ShardResult.model_validate_json(outcome)
@@ -93,7 +95,7 @@ def _question(shards: Sequence[Shard], *, needs_gpu: bool) -> NodeQuestion:
     paths = tuple(one.path for shard in shards for one in shard.footage)
     asked = ReinspectionQuestion(directory=first.directory, model=first.model, device=first.device, paths=paths)
     files = seen_files(first.directory, paths)
-    expected = [] if (own := _computation_here(first)) is None else [own]
+    expected = [first.computation] if first.computation else []
 
     def lacks(_node: WorkerNode, text: str) -> str:
         answer = ReinspectionAnswer.model_validate_json(text)
@@ -139,6 +141,11 @@ def inspect_on_worker(text: str) -> str:
     return in_process(shard).model_dump_json()
 
 
+def limit_of(shard: Shard) -> float:
+    """Return how long a worker may take for a shard, in seconds: far more than any processor needs."""
+    return _BEGINS_S + _FRAME_S * sum(one.frames for one in shard.footage)
+
+
 def seen_files(directory: Path, paths: Sequence[str]) -> str:
     """Return a digest of which recordings are there, and how large they are."""
     seen: list[tuple[str, int]] = []
@@ -148,29 +155,3 @@ def seen_files(directory: Path, paths: Sequence[str]) -> str:
         except OSError:
             seen.append((path, -1))
     return hashlib.sha256(json.dumps(seen).encode()).hexdigest()
-
-
-def computation_of(model: Path | None, device: str) -> str:
-    """Return how a model is computed on this machine, in words; its engine is opened and proven for that.
-
-    Raises:
-        VisionLineError: it cannot be used here.
-    """
-    opened, name = open_model(model), choose_device(device)
-    with closing(open_device(name, opened, opened.input_shapes_hw[:1], lambda: None)) as loaded:
-        said = loaded.description
-    return f"{said.precision} on {said.instruction_set or said.detail}{', ' if said.variant else ''}{said.variant}"
-
-
-def _computation_here(shard: Shard) -> str | None:
-    try:
-        return computation_of(shard.model, shard.device)
-    except DeviceError:
-        if shard.device != "cuda":
-            raise
-        return None  # no GPU in the machine of the command: those of the workers are what was asked for
-
-
-def _kind_of_device(device: str) -> str:
-    """Return "cpu" or "cuda"; `auto` means what it means on this machine."""
-    return (choose_device(device) if device == "auto" else device).partition(":")[0]

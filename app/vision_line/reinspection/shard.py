@@ -45,13 +45,17 @@ _DETECTIONS = "SELECT sequence, class, score, x1, y1, x2, y2 FROM detections WHE
 
 
 class Shard(Frozen):
-    """Recordings of `directory` and the model that inspects them, for the program of a `version`."""
+    """Recordings of `directory` and the model that inspects them, for the program of a `version`.
+
+    `computation` is how the machine of the command computes the model, "" where it cannot; `device` is what was asked.
+    """
 
     directory: Path
     model: Path | None
     fingerprint: ModelFingerprint
     version: str
     device: str
+    computation: str
     allow_failed_gates: bool
     footage: tuple[Recording, ...]
 

@@ -31,11 +31,12 @@ Workers = Callable[[Sequence[Shard]], Iterator[tuple[Shard, ShardResult | RunErr
 
 @dataclass(frozen=True, slots=True)
 class InspectingModel:
-    """A model that inspects recordings; `path` None is the shipped one."""
+    """A model that inspects recordings; `path` None is the shipped one, the rest as in a shard."""
 
     path: Path | None
     model: Model
     device: str
+    computation: str
     allow_failed_gates: bool
 
 
@@ -91,6 +92,7 @@ def _shards(directory: Path, footage: Sequence[Recording], by: InspectingModel) 
             fingerprint=ModelFingerprint.of(by.model),
             version=__version__,
             device=by.device,
+            computation=by.computation,
             allow_failed_gates=by.allow_failed_gates,
             footage=tuple(footage[begin : begin + SHARD_FOOTAGE]),
         )

@@ -17,7 +17,7 @@ from vision_line.errors import ConfigError, RunError
 from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.recipe import LoadedRecipe
 from vision_line_compression.pipeline.stage import Stage, StagePlace, Workspace
-from vision_line_compression.pipeline.stage_machine import LIBRARIES
+from vision_line_compression.pipeline.stage_machine import LIBRARIES, this_machine
 from vision_line_compression.pipeline.stage_worker import (
     WITNESS,
     PipelineAnswer,
@@ -168,7 +168,7 @@ class SharedRun:
     @property
     def _recipe_order(self) -> RecipeOrder:
         loaded = replace(self.loaded, path=self.loaded.path.absolute())
-        return RecipeOrder(loaded=loaded, root=self.workspace.root.absolute())
+        return RecipeOrder(loaded=loaded, root=self.workspace.root.absolute(), machine=this_machine())
 
     def _order(self, stage: Stage) -> str:
         return StageOrder(recipe=self._recipe_order, key=stage.key).model_dump_json()

@@ -18,6 +18,7 @@ from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import check_budgets, check_keep_float, open_inputs
 from vision_line_compression.pipeline.recipe import LoadedRecipe, load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.pipeline.stage_machine import this_machine
 from vision_line_compression.pipeline.steps.latency import LATENCY
 from vision_line_compression.pipeline.steps.pack import BUNDLE
 from vision_line_compression.pipeline.steps.plan import PLAN, PLOT
@@ -58,6 +59,12 @@ class CompressionSession:
         if stage is None:
             return None
         self._ensure((stage,))
+        marker = self.workspace.marker(stage)
+        if marker is not None and marker.machine != this_machine():
+            self.screen.warn(
+                f"latency: measured on {marker.machine or 'a machine that was not recorded'}: budgets of latency are of"
+                f" that machine; to plan and train for this one, remove {self.workspace.folder(stage)}"
+            )
         return LatencyTable.read(self.workspace.folder(stage) / LATENCY)
 
     def plan(self) -> None:

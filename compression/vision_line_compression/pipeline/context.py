@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import BaseModel, JsonValue
@@ -13,6 +13,7 @@ from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Recipe
 from vision_line_compression.pipeline.stage import Stage, StagePlace, Work, Workspace
+from vision_line_compression.pipeline.stage_machine import this_machine
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +39,14 @@ class TrainedModel:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """One recipe in one workspace. Making a stage does nothing; `Workspace.ensure` carries it out."""
+    """One recipe in one workspace. Making a stage does nothing; `Workspace.ensure` carries it out.
+
+    `machine` is the one of the command: what measures it is done anew where the command is given on another one.
+    """
 
     inputs: Inputs
     workspace: Workspace
+    machine: str = field(default_factory=this_machine)
 
     @property
     def recipe(self) -> Recipe:

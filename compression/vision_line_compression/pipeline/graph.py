@@ -13,6 +13,7 @@ from vision_line_compression.pipeline.context import Artifact, Context, TrainedM
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Control
 from vision_line_compression.pipeline.stage import Stage, Workspace
+from vision_line_compression.pipeline.stage_machine import this_machine
 from vision_line_compression.pipeline.steps.controls import ProductModels, control
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.evaluate import evaluate
@@ -42,9 +43,9 @@ from vision_line_compression.report.card import RowKind
 class CompressionPipeline:
     """The stages of one recipe in one workspace, in the order in which they come."""
 
-    def __init__(self, inputs: Inputs, workspace: Workspace) -> None:
-        """Lay out the stages."""
-        self._context = Context(inputs, workspace)
+    def __init__(self, inputs: Inputs, workspace: Workspace, machine: str | None = None) -> None:
+        """Lay out the stages; `machine` is the one of the command, this one where none is named."""
+        self._context = Context(inputs, workspace, machine or this_machine())
         self._recipe = inputs.loaded.recipe
 
     @cached_property

@@ -32,10 +32,11 @@ SEEN_S = 60.0
 
 
 class RecipeOrder(FrozenModel):
-    """A recipe with the files that it names, and the folder of its results; all paths are absolute."""
+    """A recipe with the files that it names, the folder of its results, and the command's machine; absolute paths."""
 
     loaded: LoadedRecipe
     root: Path
+    machine: str
 
 
 class StageOrder(FrozenModel):
@@ -140,7 +141,8 @@ def opened(text: str) -> tuple[CompressionPipeline, Workspace]:
 
     order = RecipeOrder.model_validate_json(text)
     workspace = Workspace(order.root)
-    return CompressionPipeline(open_inputs(order.loaded, trains_here=False), workspace), workspace
+    inputs = open_inputs(order.loaded, trains_here=False)
+    return CompressionPipeline(inputs, workspace, order.machine), workspace
 
 
 @contextmanager

@@ -47,6 +47,7 @@ def shard(tmp_path: Path) -> Shard:
         fingerprint=ModelFingerprint.of(open_model(model)),
         version=__version__,
         device="cpu",
+        computation="",
         allow_failed_gates=False,
         footage=tuple(footage),
     )

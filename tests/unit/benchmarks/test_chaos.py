@@ -4,11 +4,18 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from benchmarks.chaos.ledgers import Ledgers, Opened
+from benchmarks.chaos.saturation import declared_dead
 from tests.fakes.desk_records import BEGAN_UTC, writing
 
+from vision_line.fleet.coordination import Coordination
+from vision_line.fleet.fleet_link import NO_SIGN, FleetLink
+from vision_line.fleet.fleet_member import FleetMember
+from vision_line.fleet.node_report import NodeReport
 from vision_line.frames import CameraState
 
 
@@ -44,3 +51,19 @@ def test_what_two_inspected_counts_once(ledgers: Ledgers) -> None:
 def test_who_opened_it(ledgers: Ledgers) -> None:
     """After a moment."""
     assert ledgers.opened_since(BEGAN_UTC + 1) == [Opened("b", "cam1", 7, BEGAN_UTC + 15, BEGAN_UTC + 16)]
+
+
+def test_who_was_taken_for_dead(caplog: pytest.LogCaptureFixture) -> None:
+    """As boxes log it, each time."""
+    member = FleetMember("a", "life")
+    link = FleetLink(member, cast(Coordination, None), NodeReport, lambda _: None, lambda _: None)
+    member.membership.heard("a", 1, 0.0)
+    member.membership.heard("b", 2, 0.0)
+    for number in range(1, 6):
+        member.membership.heard("a", 10 + number, float(number))
+    member.membership.confirm("b", 2, 5.0)
+    link._say_who_is_lost()
+    link._say_who_is_lost()
+    plant = SimpleNamespace(nodes=["a"], said=lambda _: f"{caplog.text}\n12:00:01 warning  node c {NO_SIGN}\n")
+
+    assert declared_dead(plant) == {"b": 1, "c": 1}

@@ -44,8 +44,8 @@ def images(number: int) -> list[Recording]:
     ]
 
 
-def shipped(path: Path = SHIPPED_BUNDLE) -> InspectingModel:
-    return InspectingModel(path, open_model(path), "cpu", allow_failed_gates=False)
+def shipped(path: Path = SHIPPED_BUNDLE, computation: str = "int8 on AVX2") -> InspectingModel:
+    return InspectingModel(path, open_model(path), "cpu", computation, allow_failed_gates=False)
 
 
 def with_thresholds(folder: Path, **thresholds: float) -> InspectingModel:
@@ -77,6 +77,14 @@ def test_another_version_of_the_program_inspects_again(tmp_path: Path, monkeypat
     inspected(tmp_path, shipped(), workers)
     monkeypatch.setattr(shard_runs, "__version__", "99")
     inspected(tmp_path, shipped(), workers)
+    assert workers.given == [["0"], ["0"]]
+
+
+def test_what_another_processor_found_is_not_taken_for_what_this_one_would(tmp_path: Path) -> None:
+    """Results may lie in a folder that several machines share."""
+    workers = Inspectors()
+    for computation in ("int8 on AVX2", "int8 on AMX INT8", "int8 on AVX2"):
+        inspected(tmp_path, shipped(computation=computation), workers)
     assert workers.given == [["0"], ["0"]]
 
 

@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from pydantic import JsonValue
+
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.results import Speed
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
@@ -48,5 +50,6 @@ def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage
         return [folder / SPEED]
 
     after = tuple(stage for file in files.values() for stage in file.after)
-    key = measured_by(context.recipe) | {"speed_s": context.recipe.evaluate.speed_s}
+    own: dict[str, JsonValue] = {"speed_s": context.recipe.evaluate.speed_s, "machine": context.machine}
+    key = measured_by(context.recipe) | own
     return context.stage("speed", work, key, after=after, data=("judge",), place=StagePlace.HERE)

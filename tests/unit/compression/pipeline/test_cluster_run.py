@@ -23,6 +23,7 @@ from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.recipe import Control, LoadedRecipe, load_recipe
 from vision_line_compression.pipeline.stage import Stage, StagePlace, Workspace
+from vision_line_compression.pipeline.stage_machine import this_machine
 from vision_line_compression.pipeline.stage_worker import StageOrder, stages_of
 from vision_line_compression.progress import ProgressDisplay
 
@@ -136,6 +137,16 @@ def test_a_stage_that_fails_keeps_back_only_what_needs_it(run: SharedRun) -> Non
 def test_what_is_done_is_not_needed_again(run: SharedRun) -> None:
     carry_out(run)
     assert dict(run._needed(stages_of(run.pipeline).values())) == {}
+
+
+def test_speed_is_measured_anew_on_another_machine(run: SharedRun) -> None:
+    """With the report that it is part of; what was trained stays. Workers know whose machine is meant."""
+    carry_out(run)
+    inputs = run.pipeline._context.inputs
+    elsewhere = replace(run, pipeline=CompressionPipeline(inputs, run.workspace, "another processor"))
+
+    assert {stage.name for _, stage in elsewhere._needed(stages_of(elsewhere.pipeline).values())} == {"speed", "report"}
+    assert run._recipe_order.machine == this_machine()
 
 
 def test_what_leads_only_to_what_is_done_is_not_needed(run: SharedRun) -> None:
