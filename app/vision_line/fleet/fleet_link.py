@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
-from vision_line.fleet.coordination import CONFIG, Coordination, CoordinationError, StoreEntry
+from vision_line.fleet.coordination import CONFIG, NODE_PREFIX, Coordination, CoordinationError, StoreEntry
 from vision_line.fleet.fleet_member import FleetMember, Put, Read, Request
 from vision_line.fleet.fleet_plan import FleetPlan
 from vision_line.fleet.membership import LEASE_S
 from vision_line.fleet.node_report import NodeReport
+from vision_line.fleet.store_clock import StoreClock
 
 logger = logging.getLogger(__name__)
 
@@ -50,6 +51,7 @@ class FleetLink:
         self._plan: FleetPlan | None = None
         self._config: bytes | None = None
         self._began_s: float | None = None
+        self._clock = StoreClock()
         self._lost = frozenset[str]()  # of which that was said
         self._is_over = False
 
@@ -58,6 +60,11 @@ class FleetLink:
         """Whether this node does not hear its fleet, though it has had a lease's time to."""
         has_had_time = self._began_s is not None and time.monotonic() - self._began_s > LEASE_S
         return has_had_time and not self._member.membership.is_hearing
+
+    @property
+    def clock_apart_s(self) -> float | None:
+        """How far the store's clock is ahead of this machine's, in seconds, where that is too far."""
+        return self._clock.apart_s
 
     async def run(self) -> None:
         """Take part until cancelled."""
@@ -96,8 +103,10 @@ class FleetLink:
     def _take(self, entry: StoreEntry) -> None:
         if entry.key == CONFIG:
             self._on_config(entry.value)
-        else:
-            self._member.saw(entry, time.monotonic())
+            return
+        if entry.key == NODE_PREFIX + self._member.name:
+            self._clock.note(entry, time.time())
+        self._member.saw(entry, time.monotonic())
 
     def _follow(self) -> None:
         if self._member.plan is not None and self._member.plan is not self._plan:

@@ -32,7 +32,7 @@ from vision_line.inspection.coverage.causes import Absence
 from vision_line.records.lives import Inheritance
 from vision_line.runtime.camera_manager import CameraManager
 from vision_line.runtime.reload import in_short
-from vision_line.telemetry.snapshot import ConfigStatus, Snapshot
+from vision_line.telemetry.snapshot import ConfigStatus, FleetStatus, Snapshot
 
 logger = logging.getLogger(__name__)
 
@@ -141,18 +141,31 @@ class FleetFollower:
         """Return the epoch under which this box inspects a camera, 0 where it does not."""
         return self._epochs.get(camera, 0)
 
-    def alarms(self) -> Sequence[str]:
+    def fleet_status(self) -> FleetStatus:
         """Return what an operator should know of the fleet."""
+        membership = self._member.membership
+        living, silent = membership.living(), sorted(membership.lost())
+        words = f"node {self._member.name}, {len(living)} of {len(living) + len(silent)} boxes"
+        if self._link.is_deaf:
+            return FleetStatus(f"node {self._member.name}", tuple(self._alarms()))
+        notices = (f"no sign of life of {_some(silent)}: vision-line fleet status",) if silent else ()
+        return FleetStatus(words, tuple(self._alarms()), notices)
+
+    def _alarms(self) -> Sequence[str]:
         found = []
         if self._member.doubles:
             found.append(f"another process calls itself node {self._member.name}: give each a name of its own")
         if self._link.is_deaf:
             found.append("the fleet's store is away: cameras go on where they are, and none is given to another box")
+        if (apart_s := self._link.clock_apart_s) is not None:
+            found.append(
+                f"the clock of the fleet's store is {abs(apart_s):.0f} s {'ahead of' if apart_s > 0 else 'behind'} this"
+                " box's: set both by NTP, or it is not known for how long nobody inspected after a power cut"
+            )
         if self._member.breaker.is_holding:
             found.append("many boxes fell silent at once: no camera is moved for some seconds")
         if self._member.is_leading and self._member.plan is not None and self._member.plan.left_out:
-            names = sorted(self._member.plan.left_out)
-            found.append(f"no box inspects {', '.join(names[:6])}{f' + {len(names) - 6} more' if names[6:] else ''}")
+            found.append(f"no box inspects {_some(sorted(self._member.plan.left_out))}")
         return found
 
     def status(self) -> ConfigStatus:
@@ -245,6 +258,10 @@ class FleetFollower:
                 },
             }
         )
+
+
+def _some(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:6])}{f' + {len(names) - 6} more' if names[6:] else ''}"
 
 
 def _at_least_rates(loaded: LoadedConfig) -> LoadedConfig:

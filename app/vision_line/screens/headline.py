@@ -6,6 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from rich.cells import cell_len
+
 from vision_line.frames import CameraState
 from vision_line.screens.segments import Line, filled, left, spread
 from vision_line.screens.styles import (
@@ -32,9 +34,13 @@ def clock(seconds: float) -> str:
 
 def title_line(snapshot: Snapshot, width: int) -> Line:
     """Return the line that says what runs here, since when, and what time it is."""
-    start: Line = [(" vision-line ", "bold"), (f"{snapshot.version}  {snapshot.device}  {snapshot.model}", QUIET)]
+    what = f"{snapshot.version}  {snapshot.device}  {snapshot.model}"
     now = datetime.fromtimestamp(snapshot.now_utc, UTC)
-    return spread(start, [(f"up {clock(snapshot.uptime_s)}  {now:%Y-%m-%d %H:%M:%S} UTC ", QUIET)], width)
+    name, end = " vision-line ", f"up {clock(snapshot.uptime_s)}  {now:%Y-%m-%d %H:%M:%S} UTC "
+    if snapshot.fleet and cell_len(f"{name}{what}  {snapshot.fleet} {end}") <= width:
+        what += f"  {snapshot.fleet}"
+    start: Line = [(name, "bold"), (what, QUIET)]
+    return spread(start, [(end, QUIET)], width)
 
 
 def band(snapshot: Snapshot, width: int, height: int) -> list[Line]:

@@ -34,6 +34,7 @@ def plain_line(snapshot: Snapshot) -> str:
         f"defects {totals.events}",
         *map(device_words, snapshot.devices),
         "log ok" if log.writable else f"log STOPPED ({log.reason})",
+        *filter(None, [snapshot.fleet]),
     ]
     parts += [f"ALARM {alarm}" for alarm in snapshot.alarms]
     if snapshot.notices:

@@ -112,7 +112,7 @@ class RunMetrics:
         self._read_challenges: Callable[[], Sequence[TargetState]] = tuple
         self._read_outputs: Callable[[], Sequence[WatchedOutput]] = tuple
         self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
-        self._read_fleet: Callable[[], Sequence[str]] = tuple
+        self._read_fleet: Callable[[], FleetStatus] = FleetStatus
         self._read_companions: Callable[[], Sequence[str]] = tuple
         self._read_config: Callable[[], ConfigStatus] = ConfigStatus
         self._preparation = ""
@@ -147,8 +147,8 @@ class RunMetrics:
         """Show from now on which recipes were asked for, with an alarm for each that is not in force."""
         self._read_recipes = read_recipes
 
-    def watch_fleet(self, read_fleet: Callable[[], Sequence[str]]) -> None:
-        """Raise the alarms of the fleet from now on."""
+    def watch_fleet(self, read_fleet: Callable[[], FleetStatus]) -> None:
+        """Show from now on of which fleet this is a node, and raise its alarms."""
         self._read_fleet = read_fleet
 
     def watch_companions(self, read_alarms: Callable[[], Sequence[str]]) -> None:
@@ -244,7 +244,7 @@ class RunMetrics:
         cameras = tuple(camera for camera in every if camera.state is not CameraState.REMOVED)
         names = (camera.model.name for camera in cameras)
         loads = self._loads.latest
-        recipes, config = self._read_recipes(), self._read_config()
+        recipes, config, fleet = self._read_recipes(), self._read_config(), self._read_fleet()
         with self._latest_lock:
             latest = tuple(reversed(self._latest.values()))
         return Snapshot(
@@ -269,7 +269,7 @@ class RunMetrics:
                     lambda fits: self._fits.show(fits, now_s),
                 ),
                 *filter(None, [config.refusal]),
-                *self._read_fleet(),
+                *fleet.alarms,
                 *self._read_companions(),
                 *recipes.troubles,
                 *challenge_alarms(self._read_challenges()),
@@ -279,11 +279,13 @@ class RunMetrics:
                 *plan_notices(
                     cameras, self._overlay(), self._preparation, loads, self._recent_clock_step(now_s), self._left_out
                 ),
+                *fleet.notices,
                 *filter(None, [config.restart, self._read_feed().problem]),
                 *output_notices(self._read_outputs()),
             ),
             not_inspected=tuple(not_inspected),
             recipes=recipes.wishes,
+            fleet=fleet.words,
         )
 
     def totals(self, now_s: float) -> RunTotals:

@@ -64,6 +64,15 @@ class ConfigStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetStatus:
+    """The fleet of a node as it sees it; nothing of all that in a run that is no node."""
+
+    words: str = ""  # which node this is, of how many
+    alarms: tuple[str, ...] = ()
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class CameraSnapshot:
     """One camera now. Rates are frames per second over the last seconds, counts are since the program started."""
 
@@ -186,6 +195,7 @@ class Snapshot:
     notices: tuple[str, ...] = ()  # further information
     not_inspected: tuple[NotInspected, ...] = ()  # the intervals that are open now
     recipes: tuple[RecipeWish, ...] = ()
+    fleet: str = ""  # which node of its fleet this is; "": of none
 
     @property
     def inspecting(self) -> int:

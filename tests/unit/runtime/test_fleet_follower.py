@@ -12,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from vision_line.fleet.box_capacity import BoxCapacity
+from vision_line.fleet.coordination import StoreEntry
 from vision_line.fleet.fleet_member import FleetMember
 from vision_line.fleet.fleet_plan import Assignment, FleetPlan
 from vision_line.fleet.kept_fleet import KeptFleet
@@ -142,3 +143,36 @@ def test_a_secret_that_is_not_here_is_named(following: Following, caplog: pytest
 
     assert "this box cannot inspect, because it lacks secrets: cam1 ({WORD})" in caplog.text
     assert follower._report().as_node("a").refuses == {"cam1": "has no secret {WORD} for it"}
+
+
+def test_who_gives_no_sign_of_life_is_named(following: Following) -> None:
+    """On every other box, though all cameras are inspected; nothing is said of others by who hears nothing."""
+    follower: Any = following(Assignment(node="a", epoch=3))
+    membership = follower._member.membership
+    for name, revision in (("a", 1), ("b", 2), ("c", 3)):
+        membership.heard(name, revision, 0.0)
+    for number in range(1, 6):
+        membership.heard("a", 10 + number, float(number))
+        membership.heard("c", 20 + number, float(number))
+    assert follower.fleet_status().words == "node a, 3 of 3 boxes"
+
+    membership.confirm("b", 2, 5.0)
+    status = follower.fleet_status()
+    assert (status.words, status.alarms) == ("node a, 2 of 3 boxes", ())
+    assert status.notices == ("no sign of life of b: vision-line fleet status",)
+
+    follower._link._began_s = -100.0
+    membership.tick(60.0)
+    status = follower.fleet_status()
+    assert (status.words, status.notices) == ("node a", ())
+    assert "the fleet's store is away" in status.alarms[0]
+
+
+def test_a_store_with_another_time_is_an_alarm(following: Following) -> None:
+    """What was lost in a power cut is dated by it."""
+    follower: Any = following(Assignment(node="a", epoch=3))
+    for number in range(1, 6):
+        follower._link._clock.note(StoreEntry("node.a", b"", number, 1e9 + number - 75.0), 1e9 + number)
+
+    (alarm,) = follower.fleet_status().alarms
+    assert alarm.startswith("the clock of the fleet's store is 75 s behind this box's")

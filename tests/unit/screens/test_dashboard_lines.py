@@ -216,6 +216,15 @@ def test_notices_are_shown_below_alarms(well_line: Maker, troubled_line: Maker, 
     assert troubled.rindex("■ ") < troubled.index("▲ overlay") or "more" in troubled
 
 
+def test_a_node_says_which_of_its_fleet_it_is(well_line: Maker) -> None:
+    """Where it hides nothing else of the first line."""
+    words = "node hall-1, 3 of 4 boxes"
+    node = replace(well_line(4), fleet=words)
+
+    assert words in text_of(node, 160, 40)[0]
+    assert text_of(node, 80, 24)[0] == text_of(well_line(4), 80, 24)[0]
+
+
 def test_start_is_not_trouble(well_line: Maker) -> None:
     """Cameras that connect for the first time are told apart from those that cannot be reached."""
     line = well_line(2)
