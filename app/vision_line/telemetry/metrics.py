@@ -21,7 +21,15 @@ from vision_line.telemetry.output_metrics import output_notices
 from vision_line.telemetry.outputs_watch import WatchedOutput
 from vision_line.telemetry.process import ProcessUsage, read_usage
 from vision_line.telemetry.shortfall import SteadyNumber
-from vision_line.telemetry.snapshot import CameraSnapshot, ConfigStatus, ModelInUse, RecipeStatus, Snapshot, Totals
+from vision_line.telemetry.snapshot import (
+    CameraSnapshot,
+    ConfigStatus,
+    FleetStatus,
+    ModelInUse,
+    RecipeStatus,
+    Snapshot,
+    Totals,
+)
 
 LATEST_EVENTS = 32
 #: How long a step of the wall clock is shown as a notice.
