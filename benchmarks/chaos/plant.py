@@ -47,18 +47,22 @@ class ChaosPlant:
 
     def start(self, *parted: str) -> None:
         """Start everything, and wait until every camera is inspected; `parted` boxes have relays to the store."""
-        key = Ed25519PrivateKey.generate()
-        self._write("operator.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-        self._write("operator.pub", public)
-        self._write("capacity.json", CAPACITY.encode())
         self._simulator = Simulator(ensure_clips(len(self.cameras), 1), self._port)
-        self.apply()
+        self.prepare()
         for name in parted:
             self.relays[name] = [Relay(("127.0.0.1", port)) for port in self.servers.ports]
         for name in self.nodes:
             self.start_node(name)
         self.until_inspected()
+
+    def prepare(self) -> None:
+        """Make the operator's key, and bring the plant in force."""
+        key = Ed25519PrivateKey.generate()
+        self._write("operator.pem", key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+        public = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+        self._write("operator.pub", public)
+        self._write("capacity.json", CAPACITY.encode())
+        self.apply()
 
     def apply(self) -> None:
         """Bring the plant in force."""
