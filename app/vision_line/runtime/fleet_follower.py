@@ -80,10 +80,12 @@ class FleetFollower:
         snapshot: Callable[[], Snapshot],
         check: Callable[[LoadedConfig], None],
         apply: Callable[[LoadedConfig], Awaitable[None]],
+        asked: asyncio.Event,
     ) -> None:
         """`inherited` is what the records of before say of cameras that this box had.
 
-        `check` raises ConfigError for a plant that cannot be used in this run; `apply` brings cameras in force.
+        `check` raises ConfigError for a plant that cannot be used in this run; `apply` brings cameras in force. `asked`
+        is set (by SIGHUP) to have the secrets read again; also before there is a follower.
 
         Raises:
             ConfigError: the configuration that it begins with is not the operator's, or not valid here.
@@ -95,6 +97,7 @@ class FleetFollower:
         self._snapshot = snapshot
         self._check = check
         self._apply = apply
+        self._asked = asked
         self._link = FleetLink(setup.member, setup.store, self._report, self._obey, self._configure)
         self._changed = asyncio.Event()
         self._epochs: dict[str, int] = {}
@@ -112,6 +115,7 @@ class FleetFollower:
         """Take part in the fleet until cancelled."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._link.run(), name="fleet")
+            tasks.create_task(self._read_secrets_when_asked(), name="fleet's secrets")
             while True:
                 await self._changed.wait()
                 self._changed.clear()
@@ -197,6 +201,22 @@ class FleetFollower:
         self._refused_value, self._refused_why = b"", ""
         logger.info("plant %d, applied by %s, is in force", signed.serial, signed.author)
         self._take_plant()
+
+    async def _read_secrets_when_asked(self) -> None:
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            try:
+                signed, plant = self._read(self._value)
+                self._check_all(plant)
+            except ConfigError as exc:
+                logger.error(
+                    "secrets were read again, and with them the plant cannot be used; nothing changes:\n%s", exc
+                )
+                continue
+            logger.info("secrets were read again for plant %d", signed.serial)
+            self._plant = plant
+            self._take_plant()
 
     def _read(self, value: bytes) -> tuple[SignedPlant, LoadedPlant]:
         return read_plant(value, self._setup.public_key, self._setup.path, self._setup.environment)

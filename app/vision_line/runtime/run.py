@@ -138,7 +138,9 @@ class Run:
             return ConfigFollower(self._setup.loaded, partial(self._prepare, recipes), apply, self._reload_asked)
         check = partial(self._check, recipes)
         inherited = self._setup.log.inherited
-        self._fleet = FleetFollower(self._setup.fleet, cameras, inherited, self.snapshot, check, apply)
+        self._fleet = FleetFollower(
+            self._setup.fleet, cameras, inherited, self.snapshot, check, apply, self._reload_asked
+        )
         self._metrics.watch_fleet(self._fleet.fleet_status)
         return self._fleet
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -62,7 +63,7 @@ def following(tmp_path: Path) -> Following:
 
         cameras: Any = SimpleNamespace(running=[], sizes_wh=dict)
         seen: Any = SimpleNamespace(cameras=[])
-        return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing)
+        return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing, asyncio.Event())
 
     return made
 
@@ -176,3 +177,23 @@ def test_a_store_with_another_time_is_an_alarm(following: Following) -> None:
 
     (alarm,) = follower.fleet_status().alarms
     assert alarm.startswith("the clock of the fleet's store is 75 s behind this box's")
+
+
+async def test_a_secret_that_has_changed_is_read_when_that_is_asked_for(following: Following) -> None:
+    """So is one that was missing: the box takes such cameras from then on."""
+    follower: Any = following(Assignment(node="a", epoch=3))
+    environment = follower._setup.environment
+    follower._configure(plant_of(KEY, 2, PLANT.replace("//", "//u:{WORD}@")))
+    assert follower._report().refuses == {"cam1"}
+
+    reading = asyncio.create_task(follower._read_secrets_when_asked())
+    for word in ("old", "new"):
+        environment["WORD"] = word
+        follower._changed.clear()
+        follower._asked.set()
+        async with asyncio.timeout(40):
+            await follower._changed.wait()
+        assert follower._report().refuses == frozenset()
+        assert f"u:{word}@" in follower._plant.loaded.config.stream[0].url.get_secret_value()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
