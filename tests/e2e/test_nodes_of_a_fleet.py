@@ -30,6 +30,8 @@ pytestmark = pytest.mark.e2e
 OWNED = """SELECT r.node, r.fleet, c.epoch, c.inspected_utc FROM cameras c JOIN runs r ON r.run = c.run
     WHERE c.name = 'cam01' ORDER BY c.since_utc DESC LIMIT 1"""
 CAMERAS = ("cam01", "cam02", "cam03")
+#: Another address than the one that everything takes where none is named.
+CAMERA_HOST = "127.0.0.2"
 PLANT = """config_version = 1
 [fleet]
 camera_networks = ["127.0.0.0/8"]
@@ -71,7 +73,7 @@ class Fleet:
     def apply(self, port: int, *options: str) -> str:
         """Bring the plant in force."""
         text = PLANT + "".join(
-            f'[[stream]]\nname = "{name}"\nurl = "rtsp://127.0.0.1:{port}/{name}"\n' for name in CAMERAS
+            f'[[stream]]\nname = "{name}"\nurl = "rtsp://{CAMERA_HOST}:{port}/{name}"\n' for name in CAMERAS
         )
         (self.folder / "plant.toml").write_text(text, encoding="utf-8")
         return self.run("apply", "plant.toml", "--key", "operator.pem", *options)
@@ -150,7 +152,7 @@ def camera_port(tmp_path: Path) -> Iterator[int]:
     port = free_port()
     with (tmp_path / "cameras.txt").open("wb") as output:
         process = subprocess.Popen(
-            [COMMAND, "simulate", "--cameras", str(len(CAMERAS)), "--port", str(port)],
+            [COMMAND, "simulate", "--cameras", str(len(CAMERAS)), "--listen", CAMERA_HOST, "--port", str(port)],
             cwd=tmp_path,
             stdout=output,
             stderr=subprocess.STDOUT,

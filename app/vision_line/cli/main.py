@@ -347,7 +347,11 @@ def capture(
 @cli.command()
 def simulate(
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Number of cameras.")] = 16,
-    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port on 127.0.0.1.")] = 8554,
+    port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port.")] = 8554,
+    listen: Annotated[
+        str,
+        typer.Option("--listen", metavar="IP", help="Address that other machines reach; 0.0.0.0: all of this one's."),
+    ] = "127.0.0.1",
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of boards and defects.")] = 1,
     sent_log: Annotated[
         Path | None, typer.Option("--sent-log", metavar="FILE", help="Log every frame that is sent to this file.")
@@ -368,7 +372,7 @@ def simulate(
         if dataset is not None:
             write_training_set(dataset, images, seed)
         else:
-            raise typer.Exit(serve(cameras, port, seed, sent_log, duration))
+            raise typer.Exit(serve(cameras, (listen, port), seed, sent_log, duration))
 
 
 @cli.command()

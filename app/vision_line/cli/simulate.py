@@ -7,12 +7,13 @@ import signal
 import sys
 import threading
 import time
+from ipaddress import ip_address
 from pathlib import Path
 
 import typer
 
 from vision_line.cli.progress import progress_bar
-from vision_line.errors import ExitCode, RunError
+from vision_line.errors import ConfigError, ExitCode, RunError
 from vision_line.output_files import said_of
 from vision_line.runtime.output_check import check_live_logs, check_outputs
 from vision_line.screens.lines import say
@@ -30,14 +31,19 @@ def rendered_clips(cameras: int, seed: int) -> list[Clip]:
         return ensure_clips(cameras, seed, None, report)
 
 
-def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s: float | None) -> int:
-    """Serve virtual cameras until a signal or the end of `duration_s`; return the exit code.
+def serve(cameras: int, address: tuple[str, int], seed: int, sent_log: Path | None, duration_s: float | None) -> int:
+    """Serve virtual cameras at an IP address and port until a signal or the end of `duration_s`; return the exit code.
 
     Raises:
-        ConfigError: `sent_log` cannot be written.
+        ConfigError: `sent_log` cannot be written, or the address is none.
         RunError: the port is in use, the server does not start, or it ends by itself.
     """
     check_live_logs({"--sent-log": sent_log})
+    host, port = address
+    try:
+        ip_address(host)
+    except ValueError as exc:
+        raise ConfigError(f"--listen: expected an IP address such as 0.0.0.0, found {host!r}") from exc
     clips = rendered_clips(cameras, seed)
     over = threading.Event()
     interrupted = threading.Event()
@@ -48,9 +54,9 @@ def serve(cameras: int, port: int, seed: int, sent_log: Path | None, duration_s:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, on_signal)
-    with Simulator(clips, port, sent_log=sent_log) as simulator:
+    with Simulator(clips, port, sent_log=sent_log, host=host) as simulator:
         first, last = clips[0].camera, clips[-1].camera
-        say(f"serving {cameras} cameras: rtsp://127.0.0.1:{port}/{first} to {last}", sys.stdout)
+        say(f"serving {cameras} cameras: rtsp://{host}:{port}/{first} to {last}", sys.stdout)
         ends_s = float("inf") if duration_s is None else time.monotonic() + duration_s
         while not over.wait(min(CHECK_EVERY_S, max(ends_s - time.monotonic(), 0.0))) and time.monotonic() < ends_s:
             if (fault := simulator.fault()) is not None:
