@@ -80,6 +80,7 @@ class FleetFollower:
         snapshot: Callable[[], Snapshot],
         check: Callable[[LoadedConfig], None],
         apply: Callable[[LoadedConfig], Awaitable[None]],
+        *,
         asked: asyncio.Event,
     ) -> None:
         """`inherited` is what the records of before say of cameras that this box had.

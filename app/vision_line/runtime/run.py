@@ -139,7 +139,7 @@ class Run:
         check = partial(self._check, recipes)
         inherited = self._setup.log.inherited
         self._fleet = FleetFollower(
-            self._setup.fleet, cameras, inherited, self.snapshot, check, apply, self._reload_asked
+            self._setup.fleet, cameras, inherited, self.snapshot, check, apply, asked=self._reload_asked
         )
         self._metrics.watch_fleet(self._fleet.fleet_status)
         return self._fleet

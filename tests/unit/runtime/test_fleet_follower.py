@@ -63,7 +63,7 @@ def following(tmp_path: Path) -> Following:
 
         cameras: Any = SimpleNamespace(running=[], sizes_wh=dict)
         seen: Any = SimpleNamespace(cameras=[])
-        return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing, asyncio.Event())
+        return FleetFollower(setup, cameras, inherited, lambda: seen, lambda _: None, nothing, asked=asyncio.Event())
 
     return made
 
