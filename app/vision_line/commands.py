@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, TypeVar
 
 import typer
@@ -53,6 +53,18 @@ class _CarefulGroup(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return the parameters, flags without a value's name."""
         return _flags_bare(super().get_params(ctx))
+
+
+def refuse_unheard(context: typer.Context, options: Collection[str], said: str) -> None:
+    """Refuse the first of `options`, by their parameters' names, that was given: beside the others it does nothing.
+
+    Raises:
+        typer.BadParameter: one was (exit code 2); `said` is why it is not heard.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(str(parameter.name))
+        if parameter.name in options and source is not None and source.name == "COMMANDLINE":
+            raise typer.BadParameter(f"is not heard {said}", ctx=context, param_hint=f"'{parameter.opts[-1]}'")
 
 
 def _flags_bare(parameters: list[_Parameter]) -> list[_Parameter]:

@@ -64,7 +64,7 @@ def test_outputs_of_a_run_are_looked_at_before_it(
 @pytest.mark.parametrize("option", ["--dataset", "--sent-log"])
 def test_outputs_of_the_simulator_are_looked_at_before_it(tmp_path: Path, option: str) -> None:
     """The same for its training set and its log."""
-    done = command("simulate", option, "/dev/null/x", "--images", "10", cwd=tmp_path)
+    done = command("simulate", option, "/dev/null/x", cwd=tmp_path)
 
     assert done.returncode == 2
     assert f"{option} /dev/null/x: cannot be written: Not a directory" in done.stderr

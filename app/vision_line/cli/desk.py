@@ -3,11 +3,13 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import ssl
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -29,6 +31,10 @@ if TYPE_CHECKING:
     from vision_line.desk.users.sign_in_check import SignInCheck
 
     MakeDesk = Callable[[Access, Callable[[str], None], Sessions, SignInCheck], Guard]
+    #: What takes a secret of a file that was read again.
+    TakeSecret = Callable[[bytes], None]
+
+logger = logging.getLogger(__name__)
 
 #: What the desk imports that the runtime does not.
 _NEEDED = ("fastapi", "jinja2", "python_multipart", "segno", "uvicorn", "websockets")
@@ -54,6 +60,25 @@ class DeskOptions:
     fleet_token: Path | None = None
 
 
+class _Secrets:
+    """Secrets that were read from files, and who has each: at a SIGHUP they get what the file says then."""
+
+    def __init__(self) -> None:
+        self._taken: list[tuple[Path, str, TakeSecret]] = []
+
+    def taken(self, file: Path, option: str, take: TakeSecret) -> None:
+        """Note that `take` is to have the secret of a file whenever it is read again."""
+        self._taken.append((file, option, take))
+
+    def read_again(self) -> None:
+        """Read all of them; of a file that has none now, the secret of before stays."""
+        for file, option, take in self._taken:
+            try:
+                take(_secret_of(file, option))
+            except ConfigError as exc:
+                logger.error("%s; the one of before stays in force", exc)
+
+
 def serve_desk(options: DeskOptions) -> int:
     """Serve the desk until a signal; return the exit code.
 
@@ -69,10 +94,13 @@ def serve_desk(options: DeskOptions) -> int:
     from vision_line.desk.web_server import bound_socket, serve
 
     let_inspection_go_first()
-    accounts, sessions = Accounts(options.record), Sessions()
-    access = _access(options, address, has_users=accounts.exist())
+    accounts, sessions, secrets = Accounts(options.record), Sessions(), _Secrets()
+    access = _access(options, address, secrets, has_users=accounts.exist())
     certificate = _certificate(options)
-    make = _of_one_box(options) if options.database is None else _of_all_boxes(options, options.database)
+    if options.database is None:
+        make = _of_one_box(options, secrets)
+    else:
+        make = _of_all_boxes(options, options.database, secrets)
 
     def say_link(secret: str) -> None:
         if is_journal(sys.stdout):
@@ -86,29 +114,39 @@ def serve_desk(options: DeskOptions) -> int:
         else:
             say(f"sign in at {access.url}", sys.stdout)
 
+    def renew(connections: ssl.SSLContext | None) -> None:
+        secrets.read_again()
+        if connections is not None:
+            _renew_certificate(options, connections)
+        logger.info("secrets and certificate were read again")
+
     with bound_socket(address) as held, logging_to_stream():
         application = make(access, say_link, sessions, SignInCheck(accounts))
-        interrupted = serve(application, held, say_ready, certificate)
+        interrupted = serve(application, held, say_ready, renew, certificate)
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE
 
 
-def _of_one_box(options: DeskOptions) -> MakeDesk:
+def _of_one_box(options: DeskOptions, secrets: _Secrets) -> MakeDesk:
     """Return what makes the desk of a box."""
     from vision_line.desk.application import make_application
+    from vision_line.desk.fleet_door import FleetDoor
     from vision_line.desk.record_reader import RecordReader
 
     if options.boxes is not None:
         raise ConfigError("--boxes says where the boxes of a --database are, and none is given")
-    token = None if options.fleet_token is None else _secret_of(options.fleet_token, "--fleet-token")
+    door = None
+    if options.fleet_token is not None:
+        door = FleetDoor(_secret_of(options.fleet_token, "--fleet-token"))
+        secrets.taken(options.fleet_token, "--fleet-token", partial(setattr, door, "token"))
 
     def make(access: Access, say_link: Callable[[str], None], sessions: Sessions, check: SignInCheck) -> Guard:
         reader, send_part = RecordReader(options.record), part_sender(options.record)
-        return make_application(reader, access, say_link, sessions, check, send_part, fleet_token=token)
+        return make_application(reader, access, say_link, sessions, check, send_part, fleet_door=door)
 
     return make
 
 
-def _of_all_boxes(options: DeskOptions, database: str) -> MakeDesk:
+def _of_all_boxes(options: DeskOptions, database: str, secrets: _Secrets) -> MakeDesk:
     """Return what makes the desk of all boxes, once the database is found to be one that can be read."""
     from vision_line.central.database_connection import connected
     from vision_line.central.database_url import database_url
@@ -130,9 +168,11 @@ def _of_all_boxes(options: DeskOptions, database: str) -> MakeDesk:
     with connected(url) as connection:
         check_usable(found_schema(connection))
     options.record.mkdir(parents=True, exist_ok=True)
+    files = FetchedFiles(options.record, boxes, token.decode())
+    if options.fleet_token is not None:
+        secrets.taken(options.fleet_token, "--fleet-token", lambda found: setattr(files, "token", found.decode()))
 
     def make(access: Access, say_link: Callable[[str], None], sessions: Sessions, check: SignInCheck) -> Guard:
-        files = FetchedFiles(options.record, boxes, token.decode())
         source = CentralSource(url, options.record)
         return make_central_application(source, files, boxes, access, say_link, sessions, check=check)
 
@@ -166,12 +206,12 @@ def listen_address(listen: str, option: str = "--listen") -> ListenAddress:
         raise ConfigError(f"{option}: {exc}") from exc
 
 
-def _access(options: DeskOptions, address: ListenAddress, *, has_users: bool) -> Access:
+def _access(options: DeskOptions, address: ListenAddress, secrets: _Secrets, *, has_users: bool) -> Access:
     """Return how the desk is reached, if that is safe."""
     from vision_line.desk.access import Access
 
     is_tls = options.tls_cert is not None
-    proxy = _proxy(options.behind_proxy, options.proxy_secret)
+    proxy = _proxy(options.behind_proxy, options.proxy_secret, secrets)
     if not address.is_loopback and not (has_users and (is_tls or proxy)):
         raise ConfigError(
             f"--listen {address}: expected an address of this machine alone, such as 127.0.0.1:8080; others need"
@@ -184,7 +224,7 @@ def _access(options: DeskOptions, address: ListenAddress, *, has_users: bool) ->
     return Access(address, options.names, is_tls, proxy)
 
 
-def _proxy(networks: Sequence[str], secret_file: Path | None) -> TrustedProxy | None:
+def _proxy(networks: Sequence[str], secret_file: Path | None, secrets: _Secrets) -> TrustedProxy | None:
     from vision_line.desk.access import TrustedProxy
 
     if not networks and secret_file is None:
@@ -195,7 +235,9 @@ def _proxy(networks: Sequence[str], secret_file: Path | None) -> TrustedProxy | 
         found = tuple(ip_network(network) for network in networks)
     except ValueError as exc:
         raise ConfigError(f"--behind-proxy: expected a network such as 127.0.0.1/32: {exc}") from exc
-    return TrustedProxy(found, _secret_of(secret_file, "--proxy-secret"))
+    proxy = TrustedProxy(found, _secret_of(secret_file, "--proxy-secret"))
+    secrets.taken(secret_file, "--proxy-secret", partial(setattr, proxy, "secret"))
+    return proxy
 
 
 def _secret_of(file: Path, option: str) -> bytes:
@@ -229,3 +271,14 @@ def _certificate(options: DeskOptions) -> tuple[Path, Path] | None:
     except (OSError, ValueError) as exc:
         raise ConfigError(f"--tls-cert {certificate} with --tls-key {key}: cannot be used: {exc}") from exc
     return certificate, key
+
+
+def _renew_certificate(options: DeskOptions, connections: ssl.SSLContext) -> None:
+    """Have new connections begin with the certificate that the files hold now, if it can be used."""
+    try:
+        certificate = _certificate(options)  # of its own first: a half of a pair would be taken over
+    except ConfigError as exc:
+        logger.error("%s; the one of before stays in force", exc)
+        return
+    if certificate is not None:
+        connections.load_cert_chain(*certificate, password="")

@@ -10,7 +10,7 @@ import typer
 
 from vision_line.cli.error_report import reported_errors
 from vision_line.cli.shared_options import RECORDS, Record
-from vision_line.commands import CarefulTyper
+from vision_line.commands import CarefulTyper, refuse_unheard
 from vision_line.desk.users.sessions import Role
 
 desk_cli = CarefulTyper(name="desk", no_args_is_help=False, rich_markup_mode="rich")
@@ -83,6 +83,8 @@ def desk(
     """Show the records in a browser, also during a run: what was inspected, what was not, and what was found."""
     if context.invoked_subcommand is not None:
         return
+    if database is not None and boxes is None:
+        refuse_unheard(context, ("fleet_token",), "without --boxes: whom the desk of all boxes asks by it stands there")
     with reported_errors():
         from vision_line.cli.desk import DeskOptions, serve_desk
 

@@ -39,7 +39,7 @@ from vision_line.cli.shared_options import (
 )
 from vision_line.cli.ship_commands import ship_cli
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
-from vision_line.commands import CarefulTyper
+from vision_line.commands import CarefulTyper, refuse_unheard
 from vision_line.parts.part import PartVerdict
 from vision_line.records.columns import Table
 from vision_line.records.table_export import Format
@@ -208,6 +208,7 @@ def check(
 
 @cli.command()
 def init(
+    context: typer.Context,
     cameras: Annotated[
         list[str],
         typer.Argument(metavar="[FILE.toml] [CAMERA ...]", help="The file to write; URLs or addresses of cameras."),
@@ -224,6 +225,8 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Replace files that exist.")] = False,
 ) -> None:
     """Write a streams.toml for your cameras, and say what to change in them. Exit code 2: one cannot be opened."""
+    if no_probe:
+        refuse_unheard(context, ("snapshots",), "with --no-probe: nobody opens the cameras to see a frame")
     with reported_errors():
         from vision_line.cli.init import write_first_file
         from vision_line.cli.init_cameras import InitOptions
@@ -346,6 +349,7 @@ def capture(
 
 @cli.command()
 def simulate(
+    context: typer.Context,
     cameras: Annotated[int, typer.Option("--cameras", min=1, max=64, help="Number of cameras.")] = 16,
     port: Annotated[int, typer.Option("--port", min=1, max=65535, help="Port.")] = 8554,
     listen: Annotated[
@@ -366,6 +370,10 @@ def simulate(
     images: Annotated[int, typer.Option("--images", min=10, help="Number of images in the training set.")] = 2000,
 ) -> None:
     """Serve simulated cameras of a PCB line over RTSP, or write a labelled training set with --dataset."""
+    if dataset is None:
+        refuse_unheard(context, ("images",), "without --dataset: they are written there")
+    else:
+        refuse_unheard(context, ("cameras", "port", "sent_log", "duration"), "with --dataset, which serves nothing")
     with reported_errors():
         from vision_line.cli.simulate import serve, write_training_set
 

@@ -10,8 +10,11 @@ import typer
 
 from vision_line.cli.error_report import reported_errors
 from vision_line.cli.shared_options import MORE, RECORDS, AsJson, Cameras, Record, RecordOfLine
-from vision_line.commands import CarefulTyper
+from vision_line.commands import CarefulTyper, refuse_unheard
 from vision_line.parts.part import PartVerdict
+
+#: What is asked of `--events` alone, by the parameters' names.
+_OF_EVENTS = ("since", "kind", "camera", "class_", "verdict", "lane", "once")
 
 outputs_cli = CarefulTyper(name="outputs", no_args_is_help=False, rich_markup_mode="rich")
 
@@ -41,6 +44,10 @@ def outputs(
     """Tell other systems what is recorded, also during a run: brokers, web servers, a pipe. Nothing is lost."""
     if context.invoked_subcommand is not None:
         return
+    if events is None:
+        refuse_unheard(context, _OF_EVENTS, "without --events: each [[output]] of the file says what it gets")
+    else:
+        refuse_unheard(context, ("streams",), "with --events, which needs no file: name the records with --record")
     with reported_errors():
         from vision_line.cli.outputs import print_events, serve_outputs
         from vision_line.outputs.json_lines import events_settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import sys
 import time
 from contextlib import closing
@@ -31,6 +32,8 @@ from vision_line.shipping.shipping_service import ShippingService
 from vision_line.task_ending import SERVICE_AGAIN_S, end_tasks
 from vision_line.telemetry.shipping_status import CENTRAL, ShippingStatus, read_shipping_status
 
+logger = logging.getLogger(__name__)
+
 LOCK_NAME = "shipping.lock"
 #: Differences that are shown: who has more looks for another reason than these rows.
 _MOST_SHOWN = 100
@@ -51,7 +54,7 @@ def serve_shipping(streams: Path | None, record: Path | None) -> int:
     lock = DirectoryLock(directory, name=LOCK_NAME, held_by="another vision-line ship", advice="one is enough")
     try:
         with logging_to_stream():
-            interrupted = asyncio.run(_serve(directory, settings, url))
+            interrupted = asyncio.run(_serve(streams, directory, settings, url))
     finally:
         lock.close()
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE
@@ -94,18 +97,42 @@ def _check_name(directory: Path, node: str) -> None:
         raise ConfigError(problem)
 
 
-async def _serve(directory: Path, settings: CentralSettings, url: DatabaseUrl) -> bool:
-    """Serve until a signal; return whether one came."""
-    stop = Stop()
-    service = ShippingService(directory, settings, url)
-    with caught_signals(stop, lambda: None):
-        serving = asyncio.create_task(service.run())
+async def _serve(streams: Path, directory: Path, settings: CentralSettings, url: DatabaseUrl) -> bool:
+    """Serve until a signal; return whether one came. SIGHUP has the file and its secret read again."""
+    stop, asked = Stop(), asyncio.Event()
+    with caught_signals(stop, asked.set):
         waiting = asyncio.create_task(stop.requested.wait())
-        await asyncio.wait({serving, waiting}, return_when=asyncio.FIRST_COMPLETED)
-        await end_tasks(serving, waiting, again_s=SERVICE_AGAIN_S)
-    if not serving.cancelled():
-        serving.result()
+        while not waiting.done():
+            serving = asyncio.create_task(ShippingService(directory, settings, url).run())
+            changing = asyncio.create_task(_changed(streams, settings, url, asked))
+            await asyncio.wait({serving, waiting, changing}, return_when=asyncio.FIRST_COMPLETED)
+            has_changed = changing.done()
+            await end_tasks(serving, changing, again_s=SERVICE_AGAIN_S)
+            if not serving.cancelled():
+                serving.result()
+            if has_changed:
+                settings, url = changing.result()
+        await end_tasks(waiting)
     return stop.interrupted
+
+
+async def _changed(
+    streams: Path, settings: CentralSettings, url: DatabaseUrl, asked: asyncio.Event
+) -> tuple[CentralSettings, DatabaseUrl]:
+    """Return what the file says once that is something else than now, and could be used."""
+    while True:
+        await asked.wait()
+        asked.clear()
+        try:
+            found, found_url, _ = await asyncio.to_thread(_usable, streams)
+        except ConfigError as exc:
+            logger.error("[central] has errors and is not used, what was read before stays in force:\n%s", exc)
+            continue
+        if found.node != settings.node:
+            logger.error("central.node: another name needs a restart; %s stays in force", settings.node)
+        elif (found, found_url) != (settings, url):
+            logger.info("[central] or its secret has changed: the shipper connects anew")
+            return found, found_url
 
 
 def compare(streams: Path, record: Path | None) -> int:

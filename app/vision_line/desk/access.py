@@ -18,9 +18,9 @@ from vision_line.desk.guard import allowed_hosts
 USER_HEADER, SECRET_HEADER = "X-Forwarded-User", "X-Desk-Secret"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TrustedProxy:
-    """Who may say in a header who asks: from these networks, with this secret."""
+    """Who may say in a header who asks: from these networks, with this secret, which may change."""
 
     networks: tuple[IPv4Network | IPv6Network, ...]
     secret: bytes = field(repr=False)

@@ -121,12 +121,12 @@ def make_application(
     sessions: Sessions,
     check: SignInCheck,
     send_part: SendPart,
-    fleet_token: bytes | None = None,
+    fleet_door: FleetDoor | None = None,
 ) -> Guard:
     """Return the application for the records of `reader`, to be reached as `access` says, behind its guard.
 
     `say_link` gets the secret of the next link that opens a session; `send_part` tells who decides that a part begins
-    to pass. Who knows `fleet_token` gets images and clips by their hash, without a session.
+    to pass. Whom `fleet_door` lets in gets images and clips by their hash, without a session.
     """
     services = DeskServices(
         reader=reader,
@@ -138,7 +138,7 @@ def make_application(
         record_check=RecordCheck(reader.directory),
         live=LiveHub(reader.directory),
         commands=LineCommands(reader.directory, send_part),
-        fleet_door=None if fleet_token is None else FleetDoor(fleet_token),
+        fleet_door=fleet_door,
     )
     application = _assembled(services, _ROUTERS)
     application.include_router(files_by_hash.router)

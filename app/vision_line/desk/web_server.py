@@ -7,6 +7,7 @@ import asyncio
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,11 +48,16 @@ def bound_socket(address: ListenAddress) -> socket.socket:
 
 
 def serve(
-    app: ASGIApp, held: socket.socket, on_ready: Callable[[], None], certificate: tuple[Path, Path] | None = None
+    app: ASGIApp,
+    held: socket.socket,
+    on_ready: Callable[[], None],
+    on_reload: Callable[[ssl.SSLContext | None], None],
+    certificate: tuple[Path, Path] | None = None,
 ) -> bool:
     """Serve until SIGINT or SIGTERM; return whether one came. A second one does not wait for answers.
 
-    `on_ready` is called once clients are answered. With a `certificate` and its key: over TLS alone.
+    `on_ready` is called once clients are answered, and `on_reload` at a SIGHUP, with what connections are made by from
+    then on. With a `certificate` and its key: over TLS alone.
     """
     certificate_file, key_file = certificate or (None, None)
     config = uvicorn.Config(
@@ -72,7 +78,7 @@ def serve(
         ssl_keyfile=key_file,
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
-    server = _Server(config, on_ready)
+    server = _Server(config, on_ready, on_reload)
     asyncio.run(server.serve(sockets=[held]))
     return server.interrupted
 
@@ -80,19 +86,30 @@ def serve(
 class _Server(uvicorn.Server):
     """Does not raise the signal again when it has ended: the command has its own exit code for that."""
 
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        on_ready: Callable[[], None],
+        on_reload: Callable[[ssl.SSLContext | None], None],
+    ) -> None:
         super().__init__(config)
         self.interrupted = False
         self._on_ready = on_ready
+        self._on_reload = on_reload
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Have both signals end the server while it serves."""
+        """Have two signals end the server while it serves, and SIGHUP renew what it was given."""
         loop = asyncio.get_running_loop()
-        numbers = (signal.SIGINT, signal.SIGTERM)
-        before = {number: signal.getsignal(number) for number in numbers}
-        for number in numbers:
-            loop.add_signal_handler(number, self._on_signal)
+        handlers = {
+            signal.SIGINT: self._on_signal,
+            signal.SIGTERM: self._on_signal,
+            signal.SIGHUP: lambda: self._on_reload(self.config.ssl),
+        }
+        before = {number: signal.getsignal(number) for number in handlers}
+        for number, handler in handlers.items():
+            loop.add_signal_handler(number, handler)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)  # a run that starts this has blocked SIGHUP until now
         try:
             yield
         finally:

@@ -29,6 +29,7 @@ _NEWEST_OF_KIND = """SELECT number FROM journal WHERE +kind = ? AND number > (SE
     ORDER BY number DESC LIMIT 1"""
 _NEWEST_OF_KEY = """SELECT max(number) FROM journal
     WHERE (kind = ? AND key = ?) OR (kind = 'carried' AND key = ?)"""
+_VERSION = "PRAGMA data_version"
 _DIGEST = "SELECT digest FROM journal WHERE number = ?"
 _WRITTEN = "SELECT at_utc FROM journal WHERE number = ?"
 #: The first entry that was written at a moment or later. Times need not rise, so the earliest number counts.
@@ -69,6 +70,7 @@ class ChainedSource(ABC):
         self._connection: sqlite3.Connection | None = None
         self._files: DatabaseFiles | None = None  # those that the connection reads
         self._kept: dict[int, tuple[JournalEntry, Notification]] = {}
+        self._ended: tuple[int, JournalPosition] | None = None  # where it ended, and SQLite's count of commits then
 
     @abstractmethod
     def _opened(self, path: Path) -> sqlite3.Connection | None:
@@ -123,6 +125,8 @@ class ChainedSource(ABC):
     def _read(
         self, behind: JournalPosition, limit: int, said: Callable[[JournalEntry], Read]
     ) -> JournalReading[Read] | None:
+        if self._has_ended(behind):
+            return JournalReading(behind)
         with self._reading() as connection:
             if connection is None or (newest := _newest(connection)) is None:
                 return None
@@ -132,6 +136,8 @@ class ChainedSource(ABC):
             if not _holds(connection, behind, beginning):
                 return JournalReading(newest, is_fork=True)
             rows = connection.execute(self._behind, (behind.number, limit)).fetchall()
+            if newest == behind:
+                self._ended = _version(connection), behind
             entries = [(said(JournalEntry(*row[:6])), JournalPosition(row[0], row[6])) for row in rows]
             return JournalReading(newest, entries)
 
@@ -216,7 +222,7 @@ class ChainedSource(ABC):
         """Let go of the file; may be called twice."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._files = None
+        self._connection = self._files = self._ended = None
         self._kept.clear()
 
     def _said(self, entry: JournalEntry) -> Notification:
@@ -256,6 +262,14 @@ class ChainedSource(ABC):
             finally:
                 connection.execute("ROLLBACK")
 
+    def _has_ended(self, behind: JournalPosition) -> bool:
+        """Whether the journal ended at a position, and nothing was written since: a look costs microseconds."""
+        if self._ended is None or self._ended[1] != behind:
+            return False
+        with translated(self._path, "reading"):
+            connection = self._current()  # of another file nothing is known
+            return connection is not None and self._ended == (_version(connection), behind)
+
     def _current(self) -> sqlite3.Connection | None:
         files = database_files(self._path)
         if self._connection is None or files != self._files:
@@ -263,6 +277,12 @@ class ChainedSource(ABC):
             self._connection = None if files is None else self._opened(self._path)
             self._files = opened_files(self._path, files)
         return self._connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    """Return SQLite's count of what others committed: up to now, and in a transaction up to what that sees."""
+    (version,) = connection.execute(_VERSION).fetchone()
+    return int(version)
 
 
 def _newest(connection: sqlite3.Connection) -> JournalPosition | None:

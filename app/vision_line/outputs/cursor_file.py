@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vision_line.outputs.cursor import Cursor, CursorKey, JournalPosition
+from vision_line.outputs.cursor import Cursor, CursorKey, JournalName, JournalPosition
 from vision_line.outputs.cursor_tables import steps_from
 from vision_line.records.database_files import database_files
 from vision_line.records.schema import translated
@@ -44,6 +44,8 @@ class CursorFile:
                 self._connection.close()
                 raise
         self._files = database_files(self.path)
+        self._asked: dict[CursorKey, int] = {}  # replays, and SQLite's count of what others committed when it was read
+        self._asked_version: int | None = None
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -138,11 +140,13 @@ class CursorFile:
         Raises:
             RunError: the file cannot be read.
         """
-        with translated(self.path, "reading"):
-            row = self._connection.execute(
-                "SELECT behind FROM replays WHERE output = ? AND journal = ?", key
-            ).fetchone()
-        return None if row is None else int(row[0])
+        with translated(self.path, "reading"):  # each output asks many times a second, and seldom is there one
+            (version,) = self._connection.execute("PRAGMA data_version").fetchone()
+            if version != self._asked_version:
+                rows = self._connection.execute("SELECT output, journal, behind FROM replays").fetchall()
+                self._asked = {CursorKey(output, JournalName(journal)): behind for output, journal, behind in rows}
+                self._asked_version = version
+        return self._asked.get(key)
 
     def end_replay(self, key: CursorKey, behind: int) -> None:
         """Take note that the cursor is behind the entry where it was asked to be; what was asked meanwhile stays.
@@ -154,6 +158,7 @@ class CursorFile:
             self._connection.execute(
                 "DELETE FROM replays WHERE output = ? AND journal = ? AND behind = ?", (*key, behind)
             )
+        self._asked_version = None  # what is committed by this connection is not counted
 
     def ask_replay(self, key: CursorKey, behind: int, asked_utc: float) -> None:
         """Have the process that sends, now or at its next start, send everything behind an entry again.
@@ -164,6 +169,7 @@ class CursorFile:
         with self._transaction():
             sql = "INSERT OR REPLACE INTO replays VALUES (?, ?, ?, ?)"
             self._connection.execute(sql, (*key, behind, asked_utc))
+        self._asked_version = None
 
     def sync(self) -> None:
         """Put everything on the disk: a commit with full synchronisation takes all before it along.
@@ -193,7 +199,7 @@ class CursorFile:
             again.close()
             raise
         self._connection.close()
-        self._connection = again
+        self._connection, self._asked_version = again, None
         self._prepare()
         self._files = database_files(self.path)
 

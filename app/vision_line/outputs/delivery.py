@@ -27,6 +27,11 @@ POLL_S = 0.05
 RECORDS_RETRY_S = 5.0
 
 
+def to_next_turn_s(every_s: float) -> float:
+    """Return how long it is to the next whole multiple of a time: all that wait so wake the process once."""
+    return every_s - time.monotonic() % every_s
+
+
 class DeliveryState(StrEnum):
     """How an output is. Stable: shown and exported."""
 
@@ -109,7 +114,7 @@ class Delivery:
                 is_shown = await self._show(sink)
             sink.check()
             await self._say_alarms(sink)
-            await asyncio.sleep(POLL_S)
+            await asyncio.sleep(to_next_turn_s(POLL_S))
 
     async def _show(self, sink: MessageSink) -> bool:
         """Show how the line is now; return whether that could be read."""

@@ -81,8 +81,9 @@ class MqttClient(aiomqtt.Client):
         if reason_code.is_failure:  # version 5 alone says so: the message is not kept
             self.refusal = str(reason_code)
         super()._on_publish(client, userdata, mid, reason_code, properties)
+        self._confirm()
 
-    def confirm(self) -> None:
+    def _confirm(self) -> None:
         """Have the kernel confirm now what it has received.
 
         A broker holds its small acknowledgements back until the first is confirmed (Nagle's algorithm), and a kernel

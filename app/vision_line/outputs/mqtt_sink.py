@@ -60,7 +60,7 @@ class MqttSink:
         take = None if self._commands is None else self._commands.take
         self._lost = asyncio.create_task(until_lost(self._client, take), name=f"mqtt {self._settings.name}")
         if self._commands is not None:
-            await self._while_connected(self._client, [self._commands.subscribe(self._client)])
+            await self._while_connected([self._commands.subscribe(self._client)])
             serving = self._commands.serve(self._client)
             self._serving = asyncio.create_task(serving, name=f"mqtt commands {self._settings.name}")
         await self._publish([_status("online")])
@@ -123,7 +123,7 @@ class MqttSink:
             raise SinkError(SinkTrouble.LOST, "not connected")
         client = self._client
         try:
-            await self._while_connected(client, [self._publishing(client, each) for each in made])
+            await self._while_connected([self._publishing(client, each) for each in made])
         except SinkError:
             if client.refusal is None:  # some brokers refuse a message, and then the connection too
                 raise
@@ -133,7 +133,7 @@ class MqttSink:
     async def _publishing(self, client: MqttClient, made: Publication) -> None:
         await client.publish(self._full(made.topic), made.payload, _QOS, made.retain)
 
-    async def _while_connected(self, client: MqttClient, works: Iterable[Coroutine[None, None, None]]) -> None:
+    async def _while_connected(self, works: Iterable[Coroutine[None, None, None]]) -> None:
         """Do `works` at once, begun in their order; the library lets them wait for a connection that has ended.
 
         Raises:
@@ -141,21 +141,26 @@ class MqttSink:
         """
         assert self._lost is not None  # noqa: S101  connected
         tasks = [asyncio.ensure_future(work) for work in works]
+        # Waited for together: a wait of its own for each acknowledgement costs the square of their number.
+        together = asyncio.create_task(_until_one_fails(tasks))
         try:
-            left = set(tasks)
-            while left:
-                done, _ = await asyncio.wait({*left, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-                for task in done & left:
-                    task.result()
-                left -= done
-                if left:
-                    client.confirm()
-                    self.check()
+            await asyncio.wait({together, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not together.done():
+                self.check()
+            together.result()
         except aiomqtt.MqttError as exc:
             self.check()
             raise SinkError(SinkTrouble.TIMEOUT, f"no acknowledgement from the broker: {exc}") from exc
         finally:
-            await end_tasks(*tasks, again_s=_AGAIN_S)
+            await end_tasks(together, *tasks, again_s=_AGAIN_S)
+
+
+async def _until_one_fails(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Wait for all of them; raises what one raises as soon as it does."""
+    if tasks:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
 
 
 def _status(state: str, reason: str = "") -> Publication:

@@ -147,8 +147,9 @@ class OutputService:
         return AlarmNews(self._alarms.now)
 
     async def _stop(self, name: str) -> None:
-        running = self._running.pop(name)
-        await end_tasks(running.task)
+        running = self._running[name]
+        await end_tasks(running.task)  # may be cut short itself: what has not ended must be found by who ends the rest
+        del self._running[name]
         if not running.task.cancelled():
             running.task.result()
         with suppress(RunError):  # it was said when it was noted; the next start repeats what was not

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from vision_line.errors import ConfigError
-from vision_line.parts.parts_file import reading, writing
+from vision_line.errors import ConfigError, RunError
+from vision_line.parts.parts_file import FILE_NAME, reading, writing
 from vision_line.records.side_journal import SideEntry, append, newest
 
 LOT, RECIPE = "lot", "recipe"
@@ -27,7 +28,8 @@ _AFTER = """SELECT number, kind, key, at_utc, body FROM journal INDEXED BY order
     WHERE kind IN ('lot', 'recipe') AND kind = ? AND key IN (?, ?) AND number > ? ORDER BY number"""
 _NEWEST = "SELECT max(number) FROM journal INDEXED BY orders WHERE kind IN ('lot', 'recipe') AND kind = ?"
 _NEWEST_OF_EACH = f"""SELECT number, kind, key, at_utc, body FROM journal WHERE number IN (
-    {_NEWEST} GROUP BY key, json_extract(body, '$.' || kind)) ORDER BY number DESC"""  # noqa: S608  ours
+    {_NEWEST} GROUP BY key, CASE WHEN json_valid(body) THEN json_extract(body, '$.' || kind) ELSE number END)
+    ORDER BY number DESC"""  # noqa: S608  ours
 #: What comes from outside is data: printable, and no longer than this.
 MAX_ID = 64
 
@@ -98,14 +100,23 @@ def enter(connection: sqlite3.Connection, kind: str, value: str, asked: Asked, l
 
 
 def in_force(connection: sqlite3.Connection, kind: str, lane: str = EVERYWHERE) -> Order | None:
-    """Return the newest wish of `kind` for a lane, which one for everywhere is too; None: there was none."""
+    """Return the newest wish of `kind` for a lane, which one for everywhere is too; None: there was none.
+
+    Raises:
+        RunError: it is not what was written.
+    """
     row = connection.execute(_IN_FORCE, (kind, lane, EVERYWHERE)).fetchone()
     return None if row is None else _read(row)
 
 
 def orders_after(connection: sqlite3.Connection, kind: str, lane: str, number: int) -> list[Order]:
-    """Return the wishes of `kind` for a lane that came behind a number, the oldest first."""
-    return [_read(row) for row in connection.execute(_AFTER, (kind, lane, EVERYWHERE, number))]
+    """Return the wishes of `kind` for a lane that came behind a number, the oldest first.
+
+    Raises:
+        RunError: one is not what was written, and none came after it.
+    """
+    rows = connection.execute(_AFTER, (kind, lane, EVERYWHERE, number)).fetchall()
+    return [*_that_can_count(rows[::-1])][::-1]
 
 
 def orders(connection: sqlite3.Connection, kind: str, most: int) -> list[Order]:
@@ -120,8 +131,12 @@ def newest_number(connection: sqlite3.Connection, kind: str) -> int:
 
 
 def newest_of_each(connection: sqlite3.Connection, kind: str) -> list[Order]:
-    """Return of each lane and value the newest wish, the newest first: of however many, all that can count."""
-    return [_read(row) for row in connection.execute(_NEWEST_OF_EACH, (kind,))]
+    """Return of each lane and value the newest wish, the newest first: of however many, all that can count.
+
+    Raises:
+        RunError: one is not what was written, and none came after it.
+    """
+    return [*_that_can_count(connection.execute(_NEWEST_OF_EACH, (kind,)))]
 
 
 def order_in_force(directory: Path, kind: str, lane: str = EVERYWHERE) -> Order | None:
@@ -134,9 +149,34 @@ def order_in_force(directory: Path, kind: str, lane: str = EVERYWHERE) -> Order 
         return None if connection is None else in_force(connection, kind, lane)
 
 
+def _that_can_count(newest_first: Iterable[sqlite3.Row]) -> Iterator[Order]:
+    """Yield the wishes; one that is not what was written is passed over where a later one counts instead of it."""
+    lanes = set[str]()
+    for row in newest_first:
+        try:
+            order = _read(row)
+        except RunError:
+            if lanes.isdisjoint({str(row[2]), EVERYWHERE}):
+                raise
+            continue
+        lanes.add(order.lane)
+        yield order
+
+
 def _read(row: sqlite3.Row) -> Order:
+    """Return a wish.
+
+    Raises:
+        RunError: it is not what was written. Nobody knows then what is wished; whoever follows wishes says so.
+    """
     number, kind, key, at_utc, body = row
-    return _order(SideEntry(number, kind, key, at_utc, json.loads(body)))
+    try:
+        return _order(SideEntry(number, kind, key, at_utc, json.loads(body)))
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise RunError(
+            f"{FILE_NAME}: entry {number}, the {kind} that was asked for, is not what was written"
+            " (vision-line verify): ask for one again"
+        ) from exc
 
 
 def _order(entry: SideEntry) -> Order:

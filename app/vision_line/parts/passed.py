@@ -48,7 +48,10 @@ PAGE_ROWS = 100
 
 @dataclass(frozen=True, slots=True)
 class PartsFilter:
-    """Which parts: triggered at or after `since_utc` and before `until_utc`; None and "" are any."""
+    """Which parts: triggered at or after `since_utc` and before `until_utc`; None and "" are any.
+
+    `is_challenge`: those of challenge parts alone, or none of them. What counts parts leaves them out anyway.
+    """
 
     since_utc: float | None = None
     until_utc: float | None = None
@@ -57,6 +60,7 @@ class PartsFilter:
     part_id: str = ""
     verdict: str = ""
     recipe: str = ""
+    is_challenge: bool | None = None
 
     def conditions(self) -> tuple[str, tuple[object, ...]]:
         """Return it as SQL with its parameters."""
@@ -70,7 +74,10 @@ class PartsFilter:
             ("t.recipe = ?", self.recipe or None),
         ]
         wanted = [(sql, value) for sql, value in asked if value is not None]
-        return " AND ".join(sql for sql, _ in wanted) or "true", tuple(value for _, value in wanted)
+        conditions = [sql for sql, _ in wanted]
+        if self.is_challenge is not None:
+            conditions.append(f"({OF_CHALLENGE})" if self.is_challenge else f"NOT ({OF_CHALLENGE})")
+        return " AND ".join(conditions) or "true", tuple(value for _, value in wanted)
 
 
 @dataclass(slots=True)

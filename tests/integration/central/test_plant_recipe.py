@@ -6,9 +6,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,17 @@ def said(environment: dict[str, str], *words: str) -> str:
     return done.stdout
 
 
+def until(holds: Callable[[Any], object], environment: dict[str, str], box: ShippingBox) -> Any:
+    """Return how shipping is, once something holds of it."""
+    deadline_s = time.monotonic() + WAIT_S
+    status: Any = None
+    while status is None or not holds(status):
+        assert time.monotonic() < deadline_s, status
+        time.sleep(0.2)
+        status = json.loads(said(environment, "ship", "status", "--json", "--record", str(box.directory)))
+    return status
+
+
 def test_the_five_minutes(postgres: PostgresServer, tmp_path: Path) -> None:
     """From an empty server to a box whose events are counted in the database."""
     role, commands, table, ship, shown = (
@@ -50,14 +63,19 @@ def test_the_five_minutes(postgres: PostgresServer, tmp_path: Path) -> None:
     with ShippingBox.made(tmp_path / "records", url) as box:
         box.record()
         words = ["ship", "--streams", str(streams), "--record", str(box.directory)]
+        # Whoever wrote the file first was wrong: it is mended while the shipper runs.
+        right = streams.read_text(encoding="utf-8")
+        streams.write_text(right.replace("/vision_line", "/another"), encoding="utf-8")
         process = subprocess.Popen([sys.executable, "-m", "vision_line", *words], env=environment)
         try:
-            deadline_s = time.monotonic() + WAIT_S
-            status: Any = None
-            while status is None or not status["places"].get("records") or status["state"]["behind"]:
-                assert time.monotonic() < deadline_s, status
-                time.sleep(0.2)
-                status = json.loads(said(environment, "ship", "status", "--json", "--record", str(box.directory)))
+            assert "another" in until(lambda status: status["state"]["error"], environment, box)["state"]["error"]
+            for text in ("[central", right):  # what has errors is not used, and ends nothing
+                streams.write_text(text, encoding="utf-8")
+                process.send_signal(signal.SIGHUP)
+                time.sleep(0.5)  # two of them that come at once are one
+            status = until(
+                lambda status: status["places"].get("records") and not status["state"]["behind"], environment, box
+            )
         finally:
             process.terminate()
             assert process.wait(WAIT_S) == 130

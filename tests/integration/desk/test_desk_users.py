@@ -6,9 +6,12 @@ from __future__ import annotations
 import os
 import pty
 import re
+import signal
 import ssl
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -155,6 +158,64 @@ def test_https_with_a_user(tmp_path: Path) -> None:
         _, errors = process.communicate(timeout=30)
         assert process.returncode == ExitCode.INTERRUPTED
         assert errors == ""
+
+
+def test_a_new_certificate_and_secret_are_taken_over(tmp_path: Path) -> None:
+    """At a SIGHUP, and nobody has to sign in again; what cannot be used is said, and those of before stay."""
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 32)
+    cert, key = certificate(tmp_path)
+    address = f"https://127.0.0.1:{(port := free_port())}"
+    command = [*DESK, "--record", str(with_user(tmp_path)), "--listen", f"127.0.0.1:{port}"]
+    command += ["--tls-cert", cert, "--tls-key", key, "--behind-proxy", "127.0.0.1/32", "--proxy-secret", str(secret)]
+
+    def asked(said: str, trusted: str) -> int:
+        """Return how a request of the proxy is answered, 0: the certificate is another one."""
+        headers = {"X-Forwarded-User": "anna", "X-Desk-Secret": said}
+        try:
+            return httpx.get(f"{address}/account", headers=headers, verify=trust_in(trusted)).status_code
+        except httpx.ConnectError:
+            return 0
+
+    with ended(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.readline()
+        before = Path(cert).read_text(encoding="ascii")
+        assert (asked("x" * 32, before), asked("y" * 32, before)) == (200, 401)
+        certificate(tmp_path)
+        secret.write_text("y" * 32)
+        process.send_signal(signal.SIGHUP)
+        assert "were read again" in process.stderr.readline()
+        now = Path(cert).read_text(encoding="ascii")
+        assert (asked("y" * 32, now), asked("x" * 32, now), asked("y" * 32, before)) == (200, 401, 0)
+        Path(cert).write_text("no certificate", encoding="ascii")
+        secret.write_text("short")
+        process.send_signal(signal.SIGHUP)
+        said = [process.stderr.readline() for _ in range(2)]
+        assert all("stays in force" in line for line in said), said
+        assert "y" * 32 not in "".join(said)
+        assert asked("y" * 32, now) == 200
+        process.terminate()
+        process.communicate(timeout=30)
+        assert process.returncode == ExitCode.INTERRUPTED
+
+
+@contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """Have a process end also where a test fails: else that would wait for it."""
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def trust_in(certificate_text: str) -> ssl.SSLContext:
+    """Return what takes this certificate alone."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.load_verify_locations(cadata=certificate_text)
+    return context
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,11 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,6 +18,8 @@ from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.errors import ConfigError
 from vision_line.outputs.output_service import OutputService
 from vision_line.parts.line_commands import PartAsked
+
+COMMAND = (sys.executable, "-m", "vision_line", "outputs")
 
 
 class Line:
@@ -56,6 +61,20 @@ class Line:
             await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled():
             task.result()
+
+
+@contextmanager
+def serving(streams: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
+    """Serve the outputs of a file by a process of their own while the block runs."""
+    command = [*COMMAND, "--streams", str(streams), "--record", str(directory)]
+    process = subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
+    try:
+        yield process
+    finally:
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=30)
+        sys.stderr.write(said)  # pytest shows it where a test fails
 
 
 @pytest.fixture(autouse=True)

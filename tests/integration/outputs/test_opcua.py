@@ -8,6 +8,7 @@ import json
 import socket
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from asyncua import Client, ua
 from asyncua.common.utils import ServiceError
 from asyncua.crypto.permission_rules import User
 from tests.fakes.desk import CHEAP
-from tests.fakes.desk_records import DeskRecords, writing
+from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
 from tests.fakes.opcua_client import secure_client
 from tests.fakes.ports import free_port
 
@@ -210,6 +211,24 @@ async def test_variables_show_the_line(served: Served) -> None:
     assert (state, cause) == ("RUNNING", "capacity")
     assert gone_s > 60
     assert after > before
+
+
+async def test_what_stays_as_it_is_is_not_written_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With many cameras the server would write for ever what nobody has to read; an interval goes on being counted."""
+    nodes = served.sink._nodes
+    assert nodes is not None
+    served.rows.state(served.run, "cam1", "RUNNING", 1.0)
+    states, _ = served.sources.records.line_state()
+    await served.sink.show(ShownState(tuple(states)))
+    await nodes.show_interval(replace(served.event(1.0), content={"interval_id": "i", "cause": "slow"}, camera="cam2"))
+    written: list[str] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(nodes, "set", lambda node, *_: written.append(str(node.Identifier)))
+        for now_utc in (BEGAN_UTC + 1e6, BEGAN_UTC + 1e6 + 1, BEGAN_UTC + 1e6 + 2):
+            await nodes.tick(now_utc)
+    assert [name for name in written if "cam1" in name and "NotInspected" in name][2:] == []
+    assert sum("cam2/NotInspectedSeconds" in name for name in written) == 3
+    await nodes.clear_intervals()
 
 
 async def test_certificates_and_passwords(served: Served) -> None:

@@ -115,6 +115,29 @@ async def test_a_fault_of_the_program_in_one_output_is_that_outputs_alone(
     assert any(record.exc_info for record in caplog.records)
 
 
+async def test_one_that_ends_slowly_has_ended_when_the_service_has(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service is told to end while it waits for one that is not wanted any more."""
+    ending, has_ended, close = asyncio.Event(), [False], WebhookSink.close
+
+    async def closing(self: WebhookSink) -> None:
+        ending.set()
+        try:
+            await asyncio.sleep(0.5)
+        finally:
+            await close(self)
+            has_ended[0] = True
+
+    monkeypatch.setattr(WebhookSink, "close", closing)
+    with receiving() as mes:
+        line.configure(webhook("mes", mes.url))
+        async with line.serving():
+            line.event()
+            await asyncio.to_thread(mes.wait_for, 1)
+            line.configure(webhook("other", mes.url))
+            await ending.wait()
+        assert has_ended == [True]
+
+
 async def until_state(line: Line, name: str, state: str) -> None:
     """Wait until an output is noted to be so."""
     for _ in range(800):

@@ -5,20 +5,23 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
+from typing import IO
 
 import pytest
 from tests.fakes.bench_line import running_lanes, running_line
 from tests.fakes.broker import Broker, Subscriber, running_broker
 from tests.fakes.ports import free_port
 from tests.fakes.web_receiver import receiving
-from tests.integration.outputs.conftest import Line
+from tests.integration.outputs.conftest import COMMAND, Line, serving
 from typer.testing import CliRunner, Result
 
 from vision_line.cli.check_outputs import output_troubles
@@ -27,7 +30,6 @@ from vision_line.errors import ExitCode
 from vision_line.telemetry.output_status import known_outputs
 
 DOCS = Path(__file__).parents[3] / "docs" / "outputs"
-COMMAND = (sys.executable, "-m", "vision_line", "outputs")
 PLANT = """[[output]]
 type = "mqtt"
 name = "plant"
@@ -50,19 +52,6 @@ def lines_of(line: Line, *arguments: str) -> list[dict[str, object]]:
 
 def served(line: Line) -> AbstractContextManager[subprocess.Popen[str]]:
     return serving(line.streams, line.directory)
-
-
-@contextmanager
-def serving(streams: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [*COMMAND, "--streams", str(streams), "--record", str(directory)]
-    process = subprocess.Popen(command, text=True, stderr=subprocess.PIPE)
-    try:
-        yield process
-    finally:
-        if process.poll() is None:
-            process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
-        sys.stderr.write(said)  # pytest shows it where a test fails
 
 
 @pytest.fixture
@@ -214,26 +203,38 @@ def test_check_sends_a_test_message(line: Line, broker: Broker) -> None:
 
 
 def recipe(page: str, kind: str) -> str:
-    """Return the first block of a kind in a page."""
-    found = re.search(rf"```{kind}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
-    assert found is not None
-    return found[1]
+    """Return the first block of a kind in a page, "": one for a shell."""
+    text = (DOCS / page).read_text(encoding="utf-8")
+    blocks: list[tuple[str, str]] = re.findall(r"^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    return next(block for found, block in blocks if found == kind)
 
 
+@pytest.mark.skipif(shutil.which("mosquitto_sub") is None, reason="needs mosquitto-clients")
 def test_the_recipe_of_mqtt(line: Line, broker: Broker) -> None:
-    """The configuration as it stands, but for the port; `mosquitto_sub` is the subscriber's protocol."""
-    text = recipe("mqtt.md", "toml")
-    subscriber = Subscriber(broker.port, "acme/hall-2/line-1/vision/#")
-    line.configure(text.replace(":1883", f":{broker.port}"))
+    """The configuration and the subscriber as they stand, but for the port."""
+    line.configure(recipe("mqtt.md", "toml").replace(":1883", f":{broker.port}"))
     assert output_troubles(line.streams, probe=True) == []
-    with served(line) as process:
-        subscriber.wait_for("vision/status", 1)
-        wanted = line.event()
-        (event,) = subscriber.wait_for("vision/cam1/event", 1)
-        del process
-    subscriber.close()
+    *_, subscribe = recipe("mqtt.md", "").splitlines()
+    command = [*shlex.split(subscribe), "-p", str(broker.port)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as subscriber:
+        assert subscriber.stdout is not None
+        with served(line):
+            until_said(subscriber.stdout, "vision/status", '"online"')
+            wanted = line.event()
+            said = until_said(subscriber.stdout, "vision/cam1/event", "")
+        subscriber.terminate()
+        subscriber.stdout.read()
 
-    assert event.content["event_id"] == wanted
+    assert json.loads(said)["event_id"] == wanted
+
+
+def until_said(lines: IO[str], topic: str, words: str) -> str:
+    """Return the payload of the first message on a topic that has these words."""
+    for line in lines:
+        found, _, payload = line.partition(" ")
+        if found.endswith(topic) and words in payload:
+            return payload
+    raise AssertionError(topic)
 
 
 def test_the_recipe_of_a_webhook(line: Line, tmp_path: Path) -> None:
@@ -277,6 +278,10 @@ def test_the_recipe_of_opc_ua(line: Line, tmp_path: Path) -> None:
 def test_the_recipe_of_json_lines(line: Line) -> None:
     """Its program runs as it stands, but for the way to the command and the records."""
     line.event()
+    _, *arguments = shlex.split(recipe("json-lines.md", ""))
+    assert arguments[:3] == ["outputs", "--record", "records"]
+    (event,) = outputs(*arguments[1:2], line.directory, *arguments[3:]).stdout.splitlines()
+    assert json.loads(event)["phase"] == "end"
     program = (
         recipe("json-lines.md", "python").replace('"vision-line"', "*command_line").replace('"records"', "records")
     )

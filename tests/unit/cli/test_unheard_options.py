@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from typer.testing import CliRunner
 
@@ -47,6 +49,38 @@ def test_an_address_of_no_desk_is_refused() -> None:
     said = refused("--streams", "line.toml", "--desk-listen", "127.0.0.1:8090")
 
     assert "--desk-listen: expected together with --desk" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "option", "why"),
+    [
+        (("outputs", "--streams", "a.toml", "--camera", "cam1"), "--camera", "without --events"),
+        (("outputs", "--streams", "a.toml", "--kind", "event"), "--kind", "without --events"),
+        (("outputs", "--streams", "a.toml", "--class", "open"), "--class", "without --events"),
+        (("outputs", "--streams", "a.toml", "--verdict", "reject"), "--verdict", "without --events"),
+        (("outputs", "--streams", "a.toml", "--lane", "lane1"), "--lane", "without --events"),
+        (("outputs", "--streams", "a.toml", "--since", "now"), "--since", "without --events"),
+        (("outputs", "--streams", "a.toml", "--once"), "--once", "without --events"),
+        (("outputs", "--streams", "a.toml", "--events", "-"), "--streams", "with --events"),
+        (("simulate", "--images", "2000"), "--images", "without --dataset"),
+        (("simulate", "--dataset", "x", "--cameras", "4"), "--cameras", "with --dataset"),
+        (("simulate", "--dataset", "x", "--port", "8554"), "--port", "with --dataset"),
+        (("simulate", "--dataset", "x", "--sent-log", "y"), "--sent-log", "with --dataset"),
+        (("simulate", "--dataset", "x", "--duration", "3"), "--duration", "with --dataset"),
+        (("init", "rtsp://127.0.0.1/1", "--no-probe", "--snapshots", "x"), "--snapshots", "with --no-probe"),
+        (("desk", "--database", "-", "--fleet-token", "x"), "--fleet-token", "without --boxes"),
+    ],
+)
+def test_options_that_do_nothing_beside_the_others_are_refused(
+    arguments: tuple[str, ...], option: str, why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with the value that they have by default: who writes one expects something of it. Nothing is begun."""
+    monkeypatch.chdir(tmp_path)
+    said = refused(*arguments)
+
+    assert option in said
+    assert f"is not heard {why}" in said
+    assert not any(tmp_path.iterdir())
 
 
 def test_what_is_no_command_is_said_first() -> None:

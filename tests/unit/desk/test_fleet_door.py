@@ -28,7 +28,8 @@ GOOD = {"Authorization": f"Bearer {TOKEN.decode()}"}
 def desk_with(records: Path, token: bytes | None) -> TestClient:
     """Return a client of a box's desk; nobody is signed in."""
     check, sender = SignInCheck(Accounts(records)), part_sender(records)
-    application = make_application(RecordReader(records), HERE, print, Sessions(), check, sender, token)
+    door = None if token is None else FleetDoor(token)
+    application = make_application(RecordReader(records), HERE, print, Sessions(), check, sender, fleet_door=door)
     return TestClient(application, f"http://{ADDRESS}", raise_server_exceptions=False)
 
 

@@ -16,6 +16,7 @@ from tests.fakes.passed_parts import make_part
 
 from vision_line.errors import BrokenRecordError
 from vision_line.lanes.parts_recorder import PartEntry, PartsRecorder
+from vision_line.parts.orders import Asked, ask_lot
 from vision_line.parts.part_entries import add_part, last_sequence
 from vision_line.parts.parts_check import CheckedParts, check_parts
 from vision_line.parts.parts_file import PARTS_FILE, reading, writing
@@ -98,25 +99,46 @@ def test_a_file_that_takes_the_others_place_gets_what_comes(how: str, tmp_path: 
         assert last_sequence(connection, "a") == 2
 
 
-def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Whatever it is that the thread does not expect: it is said, and goes on when it is over."""
+@pytest.mark.parametrize("is_taken_away", [True, False])
+def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(tmp_path: Path, is_taken_away: bool) -> None:
+    """It is said; another order ends it, and so does who puts the file right."""
     recorder = PartsRecorder(tmp_path, ["a"], lambda call: call())
     damaged = "INSERT INTO journal SELECT max(number) + 1, 'lot', 'a', 0.0, '{}', x'00' FROM journal"
     try:
         assert is_entered(recorder, 1)
         with closing(sqlite3.connect(tmp_path / PARTS_FILE.name, isolation_level=None)) as other:
             other.execute(damaged)
-            wait_until(lambda: recorder.problem.startswith("a fault of the program: KeyError"))
+            wait_until(lambda: "the lot that was asked for, is not what was written" in recorder.problem)
             assert not is_entered(recorder, 2)
             recorder.put(PartEntry(make_part(3)))  # a reject: it was heard, and waits
-            triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-            for (name,) in triggers:  # the file is append-only
-                other.execute(f"DROP TRIGGER {name}")
-            other.execute("DELETE FROM journal WHERE body = '{}'")
+            if is_taken_away:
+                triggers = other.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+                for (name,) in triggers:  # the file is append-only
+                    other.execute(f"DROP TRIGGER {name}")
+                other.execute("DELETE FROM journal WHERE body = '{}'")
+            else:
+                ask_lot(tmp_path, "L-2", Asked("the shift", "command"), "a")
         wait_until(lambda: not recorder.problem and not recorder.waiting)
         assert is_entered(recorder, 4)
+        assert recorder.orders("a").lot == ("" if is_taken_away else "L-2")
+    finally:
+        recorder.close()
+
+
+def test_a_fault_of_the_program_stops_acceptance_as_long_as_it_lasts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever it is that the thread does not expect: it is said with its place, and goes on when it is over."""
+    recorder = PartsRecorder(tmp_path, ["a"], lambda call: call())
+    try:
+        assert is_entered(recorder, 1)
+        with monkeypatch.context() as patched:
+            patched.setattr("vision_line.lanes.parts_recorder.in_force", lambda *_: 1 // 0)
+            ask_lot(tmp_path, "L-2", Asked("the shift", "command"), "a")
+            wait_until(lambda: recorder.problem.startswith("a fault of the program: ZeroDivisionError"))
+            assert not is_entered(recorder, 2)
+        wait_until(lambda: not recorder.problem)
+        assert is_entered(recorder, 3)
     finally:
         recorder.close()
     assert "Traceback" in caplog.text

@@ -127,3 +127,18 @@ def test_places_in_two_journals_do_not_touch_each_other(tmp_path: Path) -> None:
     (known,) = known_outputs(tmp_path)
 
     assert (known.sent, known.lost, known.places["parts"]) == (7, 1, 2)
+
+
+def test_a_replay_is_noticed_and_whether_there_is_one_costs_nothing(tmp_path: Path) -> None:
+    """Each output asks 20 times a second for each journal."""
+    with closing(CursorFile(tmp_path)) as used:
+        assert used.asked_replay(PLANT) is None
+        asked: list[str] = []
+        used._connection.set_trace_callback(asked.append)
+        assert used.asked_replay(PLANT) is used.asked_replay(CursorKey("plant", JournalName.PARTS)) is None
+        assert asked == ["PRAGMA data_version"] * 2
+        with closing(CursorFile(tmp_path)) as command:
+            command.ask_replay(PLANT, 5, 100.0)
+        assert (used.asked_replay(PLANT), used.asked_replay(CursorKey("other"))) == (5, None)
+        used.end_replay(PLANT, 5)
+        assert used.asked_replay(PLANT) is None

@@ -469,3 +469,18 @@ def test_half_a_character_ends_nobody(setting: Setting) -> None:
 
     assert json.loads(said.as_json(0.0))["class"] == "?"
     assert json.loads(body_of([said], "/line", 0.0, batched=False))["data"]["class"] == "?"
+
+
+def test_a_turn_that_finds_nothing_asks_for_nothing_but_a_count(setting: Setting) -> None:
+    """Each output asks 20 times a second for each journal; what comes is found all the same, by all of them."""
+    one, other = setting.follower(), setting.follower(name="other")
+    run = setting.rows.run(0, None, "cam1")
+    for number in range(2):
+        setting.rows.event(run, "cam1", float(number))
+        assert [len(taken(follower)) for follower in (one, other)] == [1, 1]
+        assert setting.source._connection is not None
+        asked: list[str] = []
+        setting.source._connection.set_trace_callback(asked.append)
+        assert (one.next(20), other.next(20)) == (None, None)
+        setting.source._connection.set_trace_callback(None)
+        assert asked == ["PRAGMA data_version"] * 2

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -70,6 +72,28 @@ def test_what_cannot_be_read_is_said_and_tried_again(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).unlink()
     ask_recipe(tmp_path, "7", BY)
     assert values(reader) == [("*", "7")]
+    reader.close()
+
+
+@pytest.mark.parametrize("body", ["{}", "no JSON at all", '{"recipe": "7", "by": "x"}', "[]"])
+@pytest.mark.parametrize("lane", ["*", "left"])
+def test_a_wish_that_is_not_what_was_written_is_said_until_another_one_counts(
+    tmp_path: Path, body: str, lane: str
+) -> None:
+    """Nobody knows what was wished: what was in force before is not what counts now."""
+    ask_recipe(tmp_path, "7", BY, "right")
+    spoilt = ask_recipe(tmp_path, "8", BY, lane)
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("DROP TRIGGER journal_no_update")
+        other.execute("UPDATE journal SET body = ? WHERE number = ?", (body, spoilt.number))
+    reader = OrderReader(tmp_path, RECIPE)
+    for lane_of_another in ("", "right"):
+        if lane_of_another:
+            ask_recipe(tmp_path, "9", BY, lane_of_another)
+        with pytest.raises(RunError, match=f"entry {spoilt.number}, the recipe that was asked for, is not what was"):
+            reader.news()
+    ask_recipe(tmp_path, "10", BY, lane)
+    assert values(reader) == [(lane, "10"), ("right", "9"), ("right", "7")]
     reader.close()
 
 

@@ -50,6 +50,8 @@ def test_counts_add_up_and_leave_challenge_parts_out(parts: sqlite3.Connection) 
         (PartsFilter(lot="L-1"), ["a/1"]),
         (PartsFilter(part_id="P-2"), ["a/2"]),
         (PartsFilter(verdict="not_inspected"), ["a/3"]),
+        (PartsFilter(is_challenge=True), ["a/4"]),
+        (PartsFilter(is_challenge=False, lane="a"), ["a/3", "a/2", "a/1"]),
     ],
 )
 def test_parts_are_found_newest_first(parts: sqlite3.Connection, wanted: PartsFilter, found: list[str]) -> None:

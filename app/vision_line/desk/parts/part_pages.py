@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse
 
 from vision_line.desk.boxes import each_box, present_boxes
-from vision_line.desk.found.found_events import FoundEvent, find_number, read_event
+from vision_line.desk.found.found_events import ChallengeChoice, FoundEvent, find_number, read_event
 from vision_line.desk.known_choice import known_choice
 from vision_line.desk.local_time import parse_local, plant_clock
 from vision_line.desk.rendering import page
@@ -30,6 +30,8 @@ router = APIRouter()
 _Name = Annotated[str, Query(max_length=64)]
 _Time = Annotated[str, Query(max_length=40, description="ISO 8601; the plant's clock where it has no offset.")]
 Number = Annotated[int, InPath(ge=1, lt=2**63)]
+
+_ARE_CHALLENGES = {ChallengeChoice.BOTH: None, ChallengeChoice.WITHOUT: False, ChallengeChoice.ONLY: True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def parts_filter(
     until: _Time = "",
     day: Annotated[str, Query(max_length=10, description="A day of the plant's clock; `since` does not count.")] = "",
     shift: Annotated[str, Query(max_length=80, description="As for `/api/v1/coverage`; `since` does not count.")] = "",
+    challenges: ChallengeChoice = ChallengeChoice.BOTH,
 ) -> PartsFilter:
     """Return what a request searches; an empty field is any.
 
@@ -68,6 +71,7 @@ def parts_filter(
         part_id=part_id.strip(),
         verdict=known_choice("verdict", verdict, PartVerdict),
         recipe=recipe.strip(),
+        is_challenge=_ARE_CHALLENGES[challenges],
     )
 
 
@@ -97,6 +101,7 @@ def parts_page(services: Services, wanted: Wanted, after: After) -> HTMLResponse
         wanted=wanted,
         lanes=lanes,
         verdicts=list(PartVerdict),
+        challenges=_challenges(wanted),
         title=title,
         named=(day, shift),
         is_first=after is None,
@@ -149,10 +154,15 @@ def _events(services: DeskServices, detail: PartDetail) -> list[tuple[str, Found
     return found
 
 
+def _challenges(wanted: PartsFilter) -> ChallengeChoice:
+    """Return which parts of challenges a request asked for."""
+    return next(choice for choice, value in _ARE_CHALLENGES.items() if value is wanted.is_challenge)
+
+
 def _address(wanted: PartsFilter, after: tuple[float, int] | None = None) -> str:
     """Return where the same search goes on."""
     named = ("lane", wanted.lane), ("verdict", wanted.verdict), ("lot", wanted.lot), ("part_id", wanted.part_id)
-    more = (("recipe", wanted.recipe),)
+    more = ("recipe", wanted.recipe), ("challenges", str(_challenges(wanted)))
     times = ("since", wanted.since_utc), ("until", wanted.until_utc)
     asked: list[tuple[str, object]] = [(name, value) for name, value in (*named, *more) if value]
     asked += [(name, plant_clock().iso(utc)) for name, utc in times if utc is not None]

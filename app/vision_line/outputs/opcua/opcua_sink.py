@@ -219,13 +219,15 @@ class OpcUaSink:
         said_s = -_DAY_S
         for turn in range(2**62):
             nodes = self._running()
+            if turn == 0 and self._certificate is not None:
+                nodes.set_line("CertificateExpires", self._certificate.not_valid_after_utc, datetime.now(UTC))
             if turn % round(1 / TICK_S) == 0:
                 await self._second(nodes)
                 if time.monotonic() - said_s >= _DAY_S:
                     said_s = time.monotonic()
                     self._warn_of_expiry()
             await nodes.flush()
-            await asyncio.sleep(TICK_S)
+            await asyncio.sleep(TICK_S - time.monotonic() % TICK_S)  # with those that look for news, which wake anyway
 
     async def _second(self, nodes: PublishedNodes) -> None:
         if self._watch is not None:
@@ -235,8 +237,6 @@ class OpcUaSink:
         self._heartbeat = (self._heartbeat + 1) % 2**32
         nodes.set_line("Heartbeat", self._heartbeat, now)
         await nodes.tick(now_utc)
-        if self._certificate is not None:
-            nodes.set_line("CertificateExpires", self._certificate.not_valid_after_utc, now)
         try:
             alive_utc = self._recorded.alive_utc()
         except RunError:  # the follower says it; here the value is bad as long as it lasts

@@ -37,10 +37,11 @@ _RESULT_FIELDS = {
 
 @dataclass(slots=True)
 class _CameraNodes:
-    """A camera's variables, and the intervals of it that are open."""
+    """A camera's variables, the intervals of it that are open, and what was set last of what time alone changes."""
 
     variables: dict[str, ua.NodeId]
     open: dict[str, tuple[str, float]] = field(default_factory=dict)
+    ticked: tuple[float, str] | None = None
 
 
 class PublishedNodes:
@@ -53,6 +54,7 @@ class PublishedNodes:
         self._kinds = kinds
         self._cameras: dict[str, _CameraNodes] = {}
         self._results: dict[str, ua.NodeId] = {}
+        self._changed: dict[str, InspectionResult] = {}  # the newest of each source, with the next `flush`
         self._lanes: dict[str, Node] = {}
         self._pending: dict[ua.NodeId, ua.DataValue] = {}
         self.latest: InspectionResult | None = None
@@ -139,6 +141,18 @@ class PublishedNodes:
 
     async def raise_result(self, result: InspectionResult) -> None:
         """Raise the event of a result, and show it as the newest of its source."""
+        if self._is_heard:
+            await self._raise(result)
+        self.latest = self._changed[result.source] = result
+        if result.said.camera is not None:
+            await self.show(result.said.camera, "LastVerdict", result.verdict, result.at)
+
+    @property
+    def _is_heard(self) -> bool:
+        """Whether anybody subscribes to anything: an event that nobody can hear need not be made."""
+        return bool(self._server.iserver.subscription_service.subscriptions)
+
+    async def _raise(self, result: InspectionResult) -> None:
         content = result.said.as_json(time.time()).decode()
         value = self._types.value(result, content)
         event = self._result_event.event
@@ -152,10 +166,11 @@ class PublishedNodes:
         event.SourceName = result.source
         event.Severity = _SEVERITY.get(result.evaluation, _PLAIN_SEVERITY)
         await self._trigger(self._result_event, result.at, f"{result.source}: {result.details}")
-        await self._show(result, value)
 
     async def raise_message(self, said: Notification) -> None:
         """Raise the event of what is no result."""
+        if not self._is_heard:
+            return
         event = self._message_event.event
         self._fill(event, said, said.as_json(time.time()).decode())
         event.SourceName = said.camera or said.lane or ROOT
@@ -174,8 +189,9 @@ class PublishedNodes:
         generator.event.emitting_node = ua.NodeId(ua.ObjectIds.Server)
         await self._server.iserver.subscription_service.trigger_event(generator.event)
 
-    async def _show(self, result: InspectionResult, value: ua.ResultDataType) -> None:
-        self.latest = result
+    async def _show(self, result: InspectionResult) -> None:
+        """Have the newest result of its source written."""
+        value = self._types.value(result, result.said.as_json(time.time()).decode())
         if result.source not in self._results:
             path = f"{ROOT}/ResultManagement/Results/{result.source}"
             node = await self._result_folder.add_variable(
@@ -183,8 +199,6 @@ class PublishedNodes:
             )
             self._results[result.source] = node.nodeid
         self.set(self._results[result.source], ua.Variant(value), result.at)
-        if result.said.camera is not None:
-            await self.show(result.said.camera, "LastVerdict", result.verdict, result.at)
 
     async def show(self, camera: str, name: str, value: object, at: datetime) -> None:
         """Set a camera's variable; one that the output does not ask for is not there, and would never change."""
@@ -218,8 +232,11 @@ class PublishedNodes:
         now = datetime.fromtimestamp(now_utc, UTC)
         for camera, nodes in self._cameras.items():
             cause, began_utc = min(nodes.open.values(), key=lambda one: one[1], default=("", now_utc))
-            await self.show(camera, "NotInspectedSeconds", round(max(0.0, now_utc - began_utc), 1), now)
-            await self.show(camera, "NotInspectedCause", cause, now)
+            seconds = round(max(0.0, now_utc - began_utc), 1)
+            if nodes.ticked != (seconds, cause):
+                nodes.ticked = seconds, cause
+                await self.show(camera, "NotInspectedSeconds", seconds, now)
+                await self.show(camera, "NotInspectedCause", cause, now)
 
     def set_line(self, name: str, value: object, at: datetime, status: int = ua.StatusCodes.Good) -> None:
         """Set a variable of the line."""
@@ -237,6 +254,9 @@ class PublishedNodes:
 
     async def flush(self) -> None:
         """Write what changed."""
+        changed, self._changed = self._changed, {}
+        for result in changed.values():
+            await self._show(result)
         pending, self._pending = self._pending, {}
         for node, value in pending.items():
             await self._server.write_attribute_value(node, value)

@@ -58,6 +58,8 @@ def found(client: TestClient, query: str) -> list[tuple[str, int]]:
         ("verdict=", [("b", 1), ("a", 3), ("a", 2), ("a", 1)]),
         ("lot=L+%26+1", [("a", 2), ("a", 1)]),
         ("part_id=P-2", [("a", 2)]),
+        ("challenges=only", []),
+        ("challenges=without&lane=b", [("b", 1)]),
         ("since=2026-11-28T20:00:31Z&until=2026-11-28T20:00:32Z", [("a", 2)]),
         ("day=1970-01-01", []),
     ],

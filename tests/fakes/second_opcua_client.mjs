@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: AGPL-3.0-or-later
 // A client by node-opcua, which shares no code with the server: browses, reads, subscribes, calls. One JSON line each.
-// Usage: node opcua_client.mjs URL [CERTIFICATE KEY APPLICATION_URI SERVER_CERTIFICATE USER PASSWORD]
+// It tries to come in until it may: who is not trusted yet says `refused`.
+// Usage: node second_opcua_client.mjs URL [CERTIFICATE KEY APPLICATION_URI SERVER_CERTIFICATE USER PASSWORD]
 
 import { createRequire } from "node:module";
 import { createHash } from "node:crypto";
@@ -22,12 +23,30 @@ if (serverCertificate) await trusting.trustCertificate(readFileSync(serverCertif
 const secured = certificateFile
   ? { securityMode: MessageSecurityMode.SignAndEncrypt, securityPolicy: SecurityPolicy.Basic256Sha256, certificateFile, privateKeyFile, applicationUri }
   : {};
-const client = OPCUAClient.create({
-  applicationName: "second client", endpointMustExist: false, clientCertificateManager: trusting, connectionStrategy: { maxRetry: 0 }, ...secured,
-});
-await client.connect(url);
 const identity = userName ? { type: UserTokenType.UserName, userName, password } : { type: UserTokenType.Anonymous };
-const session = await client.createSession(identity);
+
+async function joined() {
+  const client = OPCUAClient.create({
+    applicationName: "second client", endpointMustExist: false, clientCertificateManager: trusting, connectionStrategy: { maxRetry: 0 }, ...secured,
+  });
+  try {
+    await client.connect(url);
+    return [client, await client.createSession(identity)];
+  } catch (error) {
+    await client.disconnect();
+    throw error;
+  }
+}
+
+let client, session;
+while (!session) {
+  try {
+    [client, session] = await joined();
+  } catch (error) {
+    say("refused", error.message);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+  }
+}
 
 const namespaces = await session.readNamespaceArray();
 const own = namespaces.indexOf("urn:vision-line:outputs");
