@@ -225,9 +225,13 @@ def _loads(library: str) -> bool:
 
 def _decoding_engines() -> tuple[int | None, str]:
     """Return the number of NVDEC engines of the first GPU, or None and the reason."""
-    from vision_line.devices.cuda.decoders.nvdec import decoder_caps, load_pynvvideocodec
+    from vision_line.devices.cuda.context import open_gpu
+    from vision_line.devices.cuda.decoders.decoder_caps import decoder_caps
+    from vision_line.devices.cuda.decoders.nvdec import load_pynvvideocodec
 
     try:
-        return decoder_caps(load_pynvvideocodec(), "h264", 8)["num_decoder_engines"], ""
+        load_pynvvideocodec()
+        open_gpu()
+        return decoder_caps("h264", 8).engines, ""
     except DeviceError as exc:
         return None, str(exc)

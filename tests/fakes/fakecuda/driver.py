@@ -22,6 +22,7 @@ import pytest
 from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
 
 import vision_line.devices.cuda as cuda_device
+from vision_line.devices.cuda.decoders.decoder_caps import LIBRARY
 
 SOURCE = Path(__file__).parent / "fakecuda.cpp"
 _KERNEL_SOURCE = Path(cuda_device.__file__).parent / "kernels"
@@ -82,6 +83,19 @@ class FakeDriver:
     def machine(self, *, plugged: bool = True, driver_version: int = 13000, capability: int = 86) -> None:
         """Say whether there is a GPU, of which compute capability, and what the driver supports."""
         self._library.fake_machine(plugged, driver_version, capability)
+
+    def decoder(self, gpu: int = 0, *, supported: bool = True, engines: int = 1, most_macroblocks: int = 65536) -> None:
+        """Say what the decoder of one GPU takes; frames of 48x16 to 4096x4096."""
+        self._library.fake_decoder(gpu, supported, engines, most_macroblocks)
+
+    @contextmanager
+    def holding_decoder_caps(self) -> Iterator[None]:
+        """Let whoever asks what a decoder takes wait until the end of this, and fail after 20 s."""
+        self._library.fake_hold_caps(1)
+        try:
+            yield
+        finally:
+            self._library.fake_hold_caps(0)
 
     def show(self, gpus: int) -> None:
         """Show so many GPUs, up to four, all alike."""
@@ -185,7 +199,15 @@ def _build_driver() -> Path:
         part = folder.with_name(f"{folder.name}.{os.getpid()}")
         part.mkdir(parents=True)
         command = ["g++", "-O1", "-std=c++17", "-fPIC", "-shared", "-Wall", "-Wextra", "-Werror", "-fvisibility=hidden"]
-        command += ["-Wl,-Bsymbolic", f"-I{_include_folder()}", str(SOURCE), "-ldl", "-o", str(part / library.name)]
+        command += [
+            "-Wl,-Bsymbolic",
+            f"-Wl,-soname,{LIBRARY}",
+            f"-I{_include_folder()}",
+            str(SOURCE),
+            "-ldl",
+            "-o",
+            str(part / library.name),
+        ]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             pytest.fail(f"g++ cannot build the fake driver:\n{done.stderr}")
@@ -197,8 +219,9 @@ def _build_driver() -> Path:
 def load_fake_driver() -> FakeDriver:
     """Return the process's fake driver, built and given to cuda.core.
 
-    Only cuda.core's own loader is told where it is: no other library of this process sees it. The real driver can not
-    be used any more by this process, and a process that has used the real one cannot use this.
+    Only cuda.core's own loader is told where it is: no other library of this process sees it. By its soname it is the
+    driver's video library too, which the loader of the system finds. The real driver can not be used any more by this
+    process, and a process that has used the real one cannot use this.
     """
     path = _build_driver()
     library = ctypes.CDLL(str(path))

@@ -124,6 +124,21 @@ int retained_ = 0;
 int context_tokens_[MOST_GPUS], pool_token_ = 0, user_object_token_ = 0;
 thread_local CUcontext current_ = nullptr;
 
+// What the decoder of each GPU takes, as the driver's video library says it: `CUVIDDECODECAPS`.
+struct DecoderCaps {
+    int codec, chroma;
+    unsigned bits_above_8, reserved_1[3];
+    unsigned char supported, engines;
+    unsigned short output_formats;
+    unsigned most_width, most_height, most_macroblocks;
+    unsigned short least_width, least_height;
+    unsigned char histogram[4];
+    unsigned reserved_2[10];
+};
+static_assert(sizeof(DecoderCaps) == 88, "as long as the library's");
+DecoderCaps caps_[MOST_GPUS];
+bool caps_held_ = false;  // whoever asks waits
+
 CUcontext context_of(CUdevice device) { return reinterpret_cast<CUcontext>(&context_tokens_[device]); }
 int device_of(CUcontext context) { return static_cast<int>(reinterpret_cast<int*>(context) - context_tokens_); }
 int current_device() { return current_ == nullptr ? 0 : device_of(current_); }
@@ -972,6 +987,22 @@ API cuGetProcAddress_v2(const char* name, void** function, int, cuuint64_t, CUdr
     return *function != nullptr ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
 }
 
+// ---------------------------------------------------------------- the driver's video library
+
+API cuvidGetDecoderCaps(DecoderCaps* asked) {
+    ENTER("cuvidGetDecoderCaps");
+    if (current_ == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    if (!idle_.wait_for(lock, std::chrono::seconds(20), [] { return !caps_held_; })) return CUDA_ERROR_LAUNCH_TIMEOUT;
+    if (asked->chroma != 1 || (asked->codec != 4 && asked->codec != 8 && asked->codec != 11))
+        return CUDA_ERROR_INVALID_VALUE;
+    DecoderCaps answer = caps_[current_device()];
+    answer.codec = asked->codec;
+    answer.chroma = asked->chroma;
+    answer.bits_above_8 = asked->bits_above_8;
+    *asked = answer;
+    return CUDA_SUCCESS;
+}
+
 // ---------------------------------------------------------------- what tests use
 
 // Start afresh: counters, injections, fault and schedule. Live objects stay, and are still counted.
@@ -984,6 +1015,15 @@ EXPORT void fake_reset() {
     driver_version_ = 13000;
     capability_ = 86;
     gpus_ = 1;
+    for (DecoderCaps& caps : caps_) {
+        caps = DecoderCaps{};
+        caps.supported = caps.engines = 1;
+        caps.least_width = 48;
+        caps.least_height = 16;
+        caps.most_width = caps.most_height = 4096;
+        caps.most_macroblocks = 65536;
+    }
+    caps_held_ = false;
     calls_.clear();
     injections_.clear();
 }
@@ -1006,6 +1046,19 @@ EXPORT void fake_machine(int plugged, int driver_version, int capability) {
     plugged_ = plugged != 0;
     driver_version_ = driver_version;
     capability_ = capability;
+}
+// Say what the decoder of one GPU takes.
+EXPORT void fake_decoder(int device, int supported, int engines, unsigned most_macroblocks) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    caps_[device].supported = static_cast<unsigned char>(supported);
+    caps_[device].engines = static_cast<unsigned char>(engines);
+    caps_[device].most_macroblocks = most_macroblocks;
+}
+// Let whoever asks what the decoder takes wait until this is taken back.
+EXPORT void fake_hold_caps(int held) {
+    std::lock_guard<std::mutex> lock(mutex_);
+    caps_held_ = held != 0;
+    idle_.notify_all();
 }
 // Show so many GPUs, all alike; a stream, an event and memory belong to the one that was current.
 EXPORT void fake_gpus(int count) {

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
-from enum import Enum, IntEnum
+from enum import IntEnum
 from typing import Any, cast
 from weakref import WeakSet
 
@@ -67,17 +67,7 @@ class PixelFormat(IntEnum):
     P016 = 5
 
 
-ChromaFormat: Any = Enum("ChromaFormat", {"Monochrome": 0, "420": 1, "422": 2, "444": 3})
 _FFMPEG = {Codec.H264: "h264", Codec.HEVC: "hevc", Codec.AV1: "libdav1d"}
-_CAPS = {
-    "supported": 1,
-    "num_decoder_engines": 1,
-    "width_min": 48,
-    "height_min": 16,
-    "width_max": 4096,
-    "height_max": 4096,
-    "mb_num_max": 65536,
-}
 
 
 class PacketData:
@@ -222,11 +212,10 @@ def semiplanar(frame: Any) -> tuple[PixelFormat, NDArray[Any], NDArray[Any]]:
 
 
 class FakePyNvVideoCodec:
-    """The module: `caps` is what the GPU can do, `opened` the decoders' options; `refuse` is raised at opening."""
+    """The module: `opened` are the decoders' options; `refuse` is raised at opening."""
 
     PacketData = PacketData
     cudaVideoCodec = Codec  # noqa: N815  the real name
-    cudaVideoChromaFormat = ChromaFormat  # noqa: N815  the real name
     OutputColorType = ColorType
     DisplayDecodeLatencyType = Latency
     VideoPacketFlag = PacketFlag
@@ -235,18 +224,9 @@ class FakePyNvVideoCodec:
     PyNvVCExceptionUnsupported = PyNvVCExceptionUnsupported
 
     def __init__(self) -> None:
-        self.caps: dict[str, int] = dict(_CAPS)
-        self.caps_asked: list[tuple[str, int]] = []
         self.opened: list[dict[str, Any]] = []
         self.alive: WeakSet[PyNvDecoder] = WeakSet()
         self.refuse: Exception | None = None
-
-    def GetDecoderCaps(self, *, gpuid: int, codec: Codec, chromaformat: Any, bitdepth: int) -> dict[str, int]:  # noqa: N802
-        """Return what the GPU can do."""
-        assert chromaformat is ChromaFormat["420"]
-        assert gpuid == 0
-        self.caps_asked.append((codec.name, bitdepth))
-        return self.caps
 
     def CreateDecoder(  # noqa: N802  the real name
         self,

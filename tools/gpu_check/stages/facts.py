@@ -10,13 +10,15 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from tools.gpu_check.findings import Findings
 
 from vision_line.devices.cuda.context import open_gpu
-from vision_line.devices.cuda.decoders.nvdec import decoder_caps, load_pynvvideocodec
+from vision_line.devices.cuda.decoders.decoder_caps import decoder_caps
+from vision_line.devices.cuda.decoders.nvdec import load_pynvvideocodec
 from vision_line.devices.cuda.monitor import open_monitor
 from vision_line.errors import VisionLineError
 
@@ -52,15 +54,14 @@ def run(findings: Findings) -> None:
 
 def _decoders(findings: Findings) -> dict[str, object]:
     try:
-        nvc = load_pynvvideocodec()
+        load_pynvvideocodec()
     except VisionLineError as exc:
         findings.fault(str(exc))
-        return {}
     found: dict[str, object] = {}
     for codec, bits in _CODECS:
         began_s = time.perf_counter()
         try:
-            answer: object = decoder_caps(nvc, codec, bits)
+            answer: object = asdict(decoder_caps(codec, bits))
         except VisionLineError as exc:
             answer = str(exc)
         found[f"{codec} {bits} bit"] = {"answer": answer, "ms": round((time.perf_counter() - began_s) * 1000, 1)}

@@ -123,7 +123,6 @@ def test_without_its_library_ffmpeg_decodes(
 
 def test_decoder_that_fails_at_the_first_frame_is_passed_over(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
     """NVIDIA's decoder is made only when the first packet is parsed: that it cannot be made is no loss of a frame."""
-    pynv.caps["mb_num_max"] = 1 << 20
 
     class Unable(NvDecoder):
         def decode(self, packet: Any) -> list[DecodedFrame]:
@@ -146,9 +145,9 @@ def test_full_gpu_is_no_traceback(gpu: GpuContext, pynv: Any, encode: Encode, fa
         _decoded(decoder, packets)
 
 
-def test_nobody_takes_it(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+def test_nobody_takes_it(gpu: GpuContext, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
     """When all refuse, every reason is told."""
-    pynv.caps["supported"] = 0
+    fake_cuda.decoder(supported=False)
     backends = (_backends(pynv)[0], DecoderBackend("other", _refuse, adapts=True))
     with (
         _decoding(gpu, encode("libx264"), backends) as (decoder, packets),

@@ -6,10 +6,7 @@ from __future__ import annotations
 import io
 import json
 import sys
-import threading
-import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any, cast
@@ -17,11 +14,12 @@ from typing import Any, cast
 import av
 import numpy as np
 import pytest
+from tests.fakes.fakecuda.driver import FakeDriver
 from tests.fakes.gpu_libraries.videos import opened
 
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.decoders.nvdec import NvDecoder, decoder_caps, load_pynvvideocodec
+from vision_line.devices.cuda.decoders.nvdec import NvDecoder, load_pynvvideocodec
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest, VideoSequence, read_sequence
 from vision_line.devices.cuda.surface import POOL_SIZE, PixelFormat
 from vision_line.errors import DeviceError, SourceError
@@ -215,16 +213,16 @@ def test_silent_scaling_is_caught(gpu: GpuContext, pynv: Any, encode: Encode) ->
         ({"codec": "mjpeg"}, {}, "found mjpeg, expected one of h264, hevc, av1"),
         ({"is_420": False}, {}, "not 4:2:0"),
         ({"bits": 9}, {}, "9 bit"),
-        ({}, {"supported": 0}, "does not decode h264 of 8 bit"),
+        ({}, {"supported": False}, "does not decode h264 of 8 bit"),
         ({"size_wh": (8192, 96)}, {}, "48x16 to 4096x4096"),
-        ({"size_wh": (1920, 1080)}, {"mb_num_max": 8159}, "at most 8159 macroblocks"),
+        ({"size_wh": (1920, 1080)}, {"most_macroblocks": 8159}, "at most 8159 macroblocks"),
     ],
 )
 def test_what_the_gpu_cannot_decode_is_refused(
-    gpu: GpuContext, pynv: Any, change: dict[str, Any], caps: dict[str, int], message: str
+    gpu: GpuContext, pynv: Any, fake_cuda: FakeDriver, change: dict[str, Any], caps: dict[str, Any], message: str
 ) -> None:
     """The refusal says what was found and what the decoder takes; nothing was opened."""
-    pynv.caps |= caps
+    fake_cuda.decoder(**caps)
     facts: dict[str, Any] = {"codec": "h264", "size_wh": (1280, 720), "bits": 8, "is_420": True} | change
     request = DecoderRequest(
         gpu, "a", cast("EncodedVideo", None), None, VideoSequence(**facts, reorders=False, colour=BLACK)
@@ -233,36 +231,6 @@ def test_what_the_gpu_cannot_decode_is_refused(
     with pytest.raises(DeviceError, match=message):
         NvDecoder(request, pynv)
     assert pynv.opened == []
-
-
-def test_capabilities_are_asked_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
-    """Asking makes a context on the GPU, so sixteen cameras of a kind ask one time."""
-    with opened(encode("libx264")) as (stream, packets):
-        decoders = [NvDecoder(_request(gpu, stream, packets[0]), pynv) for _ in range(3)]
-
-    assert pynv.caps_asked == [("H264", 8)]
-    for decoder in decoders:
-        decoder.close()
-
-
-def test_cameras_that_open_at_once_ask_once(pynv: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All others wait for the one answer."""
-    all_ask, answer = threading.Barrier(4), pynv.GetDecoderCaps
-
-    def slow_answer(**asked: Any) -> dict[str, int]:
-        time.sleep(0.05)
-        caps: dict[str, int] = answer(**asked)
-        return caps
-
-    def ask(_camera: int) -> dict[str, int]:
-        all_ask.wait()
-        return decoder_caps(pynv, "h264", 8)
-
-    monkeypatch.setattr(pynv, "GetDecoderCaps", slow_answer)
-    with ThreadPoolExecutor(4) as cameras:
-        assert all(caps["supported"] for caps in cameras.map(ask, range(4)))
-
-    assert pynv.caps_asked == [("H264", 8)]
 
 
 @pytest.mark.parametrize("kind", ["PyNvVCException", "PyNvVCExceptionUnsupported", None])
@@ -315,9 +283,7 @@ def test_fake_has_only_names_of_the_real_library(pynv: Any) -> None:
     for kind in ("DecodedFrame", "PyNvDecoder"):
         public = {name for name in vars(getattr(module, kind)) if not name.startswith("_")}
         assert public <= set(API["classes"][kind])
-    for function in ("CreateDecoder", "GetDecoderCaps"):
-        arguments = set(getattr(type(pynv), function).__kwdefaults__ or ()) | set(_keywords(getattr(pynv, function)))
-        assert arguments <= set(API["functions"][function][0])
+    assert set(_keywords(pynv.CreateDecoder)) <= set(API["functions"]["CreateDecoder"][0])
 
 
 def _keywords(function: Any) -> list[str]:

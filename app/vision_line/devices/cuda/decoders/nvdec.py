@@ -16,14 +16,13 @@ What PyNvVideoCodec 2.2 does, and what follows from it here:
 from __future__ import annotations
 
 import importlib
-import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
+from vision_line.devices.cuda.decoders.decoder_caps import decoder_caps
 from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SelfContained, VideoSequence
 from vision_line.devices.cuda.surface import POOL_LIMIT, PixelFormat, Surface, SurfaceLayout, SurfacePool
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
 
 _BITS = frozenset({8, 10, 12})
-_asking = threading.Lock()
 _MAX_INSIDE = 64  # frames whose packets are remembered until they come out
 
 
@@ -59,35 +57,8 @@ def load_pynvvideocodec() -> ModuleType:
         ) from exc
 
 
-def decoder_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
-    """Return what the GPU's decoder can do with 4:2:0 frames of `codec`; any thread.
-
-    It is asked once, also by cameras that open at the same moment: each answer takes a context of its own, tenths of a
-    second in which no other Python runs. PyNvVideoCodec asks GPU 0, whichever GPU is meant.
-
-    Raises:
-        DeviceError: the driver does not answer.
-    """
-    with _asking:
-        return _asked_caps(nvc, codec, bits)
-
-
-@lru_cache(maxsize=32)
-def _asked_caps(nvc: ModuleType, codec: str, bits: int) -> dict[str, int]:
-    try:
-        caps = nvc.GetDecoderCaps(
-            gpuid=0,
-            codec=getattr(nvc.cudaVideoCodec, CODECS[codec]),
-            chromaformat=getattr(nvc.cudaVideoChromaFormat, "420"),
-            bitdepth=bits,
-        )
-    except _errors(nvc) as exc:
-        raise DeviceError(f"NVDEC does not say what it can decode: {_first_line(exc)}") from exc
-    return dict(caps)
-
-
-def check_support(nvc: ModuleType, sequence: VideoSequence) -> None:
-    """Check that the GPU's decoder can take the sequence.
+def check_support(sequence: VideoSequence) -> None:
+    """Check that the decoder of the GPU that is current can take the sequence.
 
     Raises:
         DeviceError: it cannot, and why.
@@ -96,15 +67,17 @@ def check_support(nvc: ModuleType, sequence: VideoSequence) -> None:
         raise DeviceError(f"NVDEC: found {sequence.codec}, expected one of {', '.join(CODECS)}")
     if not sequence.is_420 or sequence.bits not in _BITS:
         raise DeviceError(f"NVDEC: found {sequence}, expected 4:2:0 of 8, 10 or 12 bit")
-    caps = decoder_caps(nvc, sequence.codec, sequence.bits)
-    if not caps["supported"]:
+    caps = decoder_caps(sequence.codec, sequence.bits)
+    if not caps.supported:
         raise DeviceError(f"NVDEC: this GPU does not decode {sequence.codec} of {sequence.bits} bit")
     width, height = sequence.size_wh
-    if not (caps["width_min"] <= width <= caps["width_max"] and caps["height_min"] <= height <= caps["height_max"]):
-        low, high = (f"{caps[f'width_{end}']}x{caps[f'height_{end}']}" for end in ("min", "max"))
-        raise DeviceError(f"NVDEC: found {sequence}, expected {low} to {high}")
-    if (width + 15) // 16 * ((height + 15) // 16) > caps["mb_num_max"]:
-        raise DeviceError(f"NVDEC: found {sequence}, expected at most {caps['mb_num_max']} macroblocks")
+    (least_width, least_height), (most_width, most_height) = caps.least_wh, caps.most_wh
+    if not (least_width <= width <= most_width and least_height <= height <= most_height):
+        raise DeviceError(
+            f"NVDEC: found {sequence}, expected {least_width}x{least_height} to {most_width}x{most_height}"
+        )
+    if (width + 15) // 16 * ((height + 15) // 16) > caps.most_macroblocks:
+        raise DeviceError(f"NVDEC: found {sequence}, expected at most {caps.most_macroblocks} macroblocks")
 
 
 class _NativeFrame(Protocol):
@@ -150,7 +123,7 @@ class NvDecoder:
         self._nvc = load_pynvvideocodec() if nvc is None else nvc
         self._request = request
         self._sequence = sequence = request.sequence
-        check_support(self._nvc, sequence)
+        check_support(sequence)
         self._layout = SurfaceLayout(PixelFormat.NV12 if sequence.bits == 8 else PixelFormat.P016, sequence.size_wh)
         self._packets = SelfContained(request.camera, request.stream)
         self._stream = request.gpu.open_stream()
