@@ -10,7 +10,7 @@ import re
 import sys
 import time
 import uuid
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +38,7 @@ from vision_line.runtime.program import run_program
 from vision_line.screens.dashboard import can_show
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_file, logging_to_stream
+from vision_line.screens.printed_lines import printed_lines_logged
 
 #: How long the store is asked before what was kept is used.
 STORE_S = 5.0
@@ -137,15 +138,18 @@ def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
     news = LatestNews() if has_dashboard else SaidNews(sys.stdout)
     directory = options.record or Path(loaded.config.record.directory)
 
-    async def serve() -> int:
+    async def serve(screen_console: Console) -> int:
         try:
-            outcome = await run_program(run, loaded, [], screen_of(run, loaded, console, news), setup)
+            outcome = await run_program(run, loaded, [], screen_of(run, loaded, screen_console, news), setup)
         finally:
             await setup.store.close()
         return outcome.exit_code
 
-    with logging_to_file(directory) if has_dashboard else logging_to_stream():
-        return asyncio.run(serve())
+    with (
+        logging_to_file(directory) if has_dashboard else logging_to_stream(),
+        printed_lines_logged(console) if has_dashboard else nullcontext(console) as screen_console,
+    ):
+        return asyncio.run(serve(screen_console))
 
 
 async def first_plant(

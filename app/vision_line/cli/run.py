@@ -7,7 +7,7 @@ import asyncio
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple, TextIO
@@ -27,6 +27,7 @@ from vision_line.runtime.protected_files import Output, check_apart, file_output
 from vision_line.screens.dashboard import can_show, run_dashboard, svg_of
 from vision_line.screens.lines import say
 from vision_line.screens.logs import logging_to_file, logging_to_stream
+from vision_line.screens.printed_lines import printed_lines_logged
 from vision_line.screens.status_line import plain_line, run_status_lines
 from vision_line.telemetry.snapshot import Snapshot
 
@@ -86,6 +87,7 @@ def run(
     news = LatestNews() if has_dashboard else SaidNews(_lines(options))
     with (
         logging_to_file(directory) if has_dashboard else logging_to_stream(),
+        printed_lines_logged(console) if has_dashboard else nullcontext(console) as screen_console,
         ExitStack() as beside,
     ):
         companions: list[ChildProcess] = []
@@ -97,7 +99,7 @@ def run(
             start("desk", desk_command(directory, address))
         for one in beside_it:
             start(one.name, one.command(directory), one.secrets)
-        screen = screen_of(options, loaded, console, news)
+        screen = screen_of(options, loaded, screen_console, news)
         outcome = asyncio.run(run_program(options, loaded, clips, screen, companions=companions))
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
