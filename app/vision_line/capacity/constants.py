@@ -59,7 +59,8 @@ NVDEC_FPS: dict[str, dict[Codec, Constant]] = {
 BUCKETS = (1, 2, 4, 8, 16, 24, 32)
 MAX_BATCH = BUCKETS[-1]
 
-#: Inputs of the network: 640x640, three planes of float32, written by the kernel into the batch slot.
+#: Inputs of the network at most: 640x640, three planes of float32, written by the kernel into the batch slot. Engines
+#: of a bundle's variants for GPUs take float16, half of it.
 INPUT_BYTES = 640 * 640 * 3 * 4
 #: NV12: one byte of luma and half a byte of chroma a pixel.
 SURFACE_BYTES_PER_PIXEL = 1.5
@@ -98,3 +99,9 @@ PLANNED_SHARE = _estimated(
     "of a resource",
     "a usual reserve: published decoder rates are for the top clock, and real cameras are less even",
 )
+
+
+def all_constants() -> dict[str, Constant]:
+    """Return every constant that stands alone, by name; the GPUs' own are in `gpus`."""
+    alone = {name: constant for name, constant in globals().items() if isinstance(constant, Constant)}
+    return alone | {f"BITS_PER_PIXEL {codec}": constant for codec, constant in BITS_PER_PIXEL.items()}

@@ -11,8 +11,9 @@ from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
-from vision_line.capacity.constants import PLANNED_SHARE, Basis
+from vision_line.capacity.constants import PLANNED_SHARE, Basis, Codec, Constant, all_constants
 from vision_line.capacity.estimate import Estimate, Scenario, estimate
+from vision_line.capacity.gpus import GpuModel
 from vision_line.capacity.serving import Means
 from vision_line.errors import ConfigError
 
@@ -61,6 +62,8 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
         "note": NOTE,
         "gpu": asked.gpu.name,
         "engine_times": {"basis": asked.gpu.engine.basis, "source": asked.gpu.engine.source},
+        "decoder_rate": _constant_json(asked.gpu.decode_fps(asked.codec)),
+        "constants": {name: _constant_json(constant) for name, constant in all_constants().items()},
         "cameras": asked.cameras,
         "codec": asked.codec,
         "size_wh": list(asked.size_wh),
@@ -90,6 +93,24 @@ def estimate_json(answer: Estimate) -> dict[str, object]:
         "host_cores": asked.host_cores,
         "host_cores_needed": round(answer.host_cores_needed, 3),
     }
+
+
+def _constant_json(constant: Constant) -> dict[str, object]:
+    return {
+        "value": constant.value,
+        "unit": constant.unit,
+        "basis": constant.basis,
+        "source": constant.source,
+    }
+
+
+def basis_line(gpu: GpuModel, codec: Codec) -> str:
+    """Return in a sentence which numbers were measured, and that no GPU was."""
+    measured = [name for name, constant in all_constants().items() if constant.basis is Basis.MEASURED]
+    return (
+        f"Decoder rate: {gpu.decode_fps(codec).basis}; engine times: {gpu.engine.basis}; measured, on a machine "
+        f"without a GPU: {', '.join(measured)}; the rest is estimated."
+    )
 
 
 def estimate_table(answer: Estimate) -> Group:
@@ -162,5 +183,5 @@ def _conclusion(answer: Estimate) -> Text:
         cores = f"{answer.host_cores_needed:.1f} of {asked.host_cores} cores of the host"
         needed = f"{gpus}; {answer.gpus_planned or 'more'} with that reserve; and {cores}"
         text.append(f"\n{asked.cameras} cameras need {needed}.", style="bold red")
-    text.append(f"\n{NOTE}", style="dim")
+    text.append(f"\n{NOTE}\n{basis_line(asked.gpu, asked.codec)}", style="dim")
     return text

@@ -24,6 +24,7 @@ def test_the_table_calls_itself_a_model() -> None:
         *("decoders (NVDEC)", "engine (SMs)", "memory bandwidth", "device memory", "host CPU", "Python, one process"),
         *("wait for the decoder", "wait behind the running batch", "in all"),
         *("At most 29 such cameras, first limit: decoders (NVDEC)", "not a measurement"),
+        "Decoder rate: published; engine times: published; measured, on a machine without a GPU: PACKET_CPU_S, ",
     ):
         assert words in result.output
 
@@ -35,6 +36,9 @@ def test_json_is_one_object_whose_parts_add_up() -> None:
 
     assert answer["kind"] == "model"
     assert answer["inspect_fps"] == 5
+    assert answer["decoder_rate"]["basis"] == "published"
+    measured = {name for name, constant in answer["constants"].items() if constant["basis"] == "measured"}
+    assert measured == {"PACKET_CPU_S", "PACKET_PYTHON_S", "INSPECT_PYTHON_S", "RESULT_PYTHON_S"}
     latency = answer["latency_ms"]
     parts = ("decoder_wait", "decode", "mailbox", "slot", "engine", "host")
     assert latency["mean"] == pytest.approx(sum(latency[part] for part in parts), abs=0.01)

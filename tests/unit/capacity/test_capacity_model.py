@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.capacity import constants
-from vision_line.capacity.constants import BITS_PER_PIXEL, NVDEC_FPS, Basis, Codec, Constant
+from vision_line.capacity.constants import NVDEC_FPS, Basis, Codec, all_constants
 from vision_line.capacity.estimate import SUPERSEDED, Scenario, batch_s, estimate
 from vision_line.capacity.gpus import GPUS, find_gpu, fitted_engine
 from vision_line.errors import ConfigError
@@ -20,12 +19,6 @@ LINE = Scenario(find_gpu("RTX 3060"), 16, Codec.H264, (1920, 1080), 25.0)
 
 #: Several tests ask for the same: an estimate plays the line out.
 estimated = cache(estimate)
-
-#: Every constant that stands alone.
-CONSTANTS: dict[str, Constant] = {
-    **{name: constant for name, constant in vars(constants).items() if isinstance(constant, Constant)},
-    **{f"BITS_PER_PIXEL {codec}": constant for codec, constant in BITS_PER_PIXEL.items()},
-}
 
 
 @pytest.mark.parametrize("name", ["RTX 3060", "rtx3060", "NVIDIA GeForce RTX 3060"])
@@ -137,7 +130,7 @@ def test_inspecting_fewer_frames_spares_the_engine_and_not_the_decoder() -> None
 
 def test_the_document_has_every_constant_and_gpu() -> None:
     """Values and sources in docs/capacity.md are the code's."""
-    for name, constant in CONSTANTS.items():
+    for name, constant in all_constants().items():
         row = f"| `{name}` | {constant.value:g} {constant.unit} | {constant.basis} | {constant.source} |"
         assert row in DOCUMENT, row
     for generation, rates in NVDEC_FPS.items():
