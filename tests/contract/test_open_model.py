@@ -109,7 +109,7 @@ def test_the_head_is_recognised(write_model: WriteModel, arguments: dict[str, An
         ({"args": "{'nms': True}", "shape_hw": (64, 64)}, "expected one output"),
         ({"channels": 1}, r"expected an input \(1, 3, height, width\)"),
         ({"batch": 4, "shape_hw": (64, 64)}, r"expected an input \(1, 3, height, width\)"),
-        ({"element": TensorProto.FLOAT16}, "expected a float32 input"),
+        ({"element": TensorProto.UINT8}, "expected a float32 or float16 input"),
     ],
 )
 def test_unusable_exports_are_refused(write_model: WriteModel, arguments: dict[str, Any], message: str) -> None:

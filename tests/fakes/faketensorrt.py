@@ -117,6 +117,7 @@ class BuilderFlag(IntEnum):
     """What a builder may do."""
 
     SPARSE_WEIGHTS = 7
+    REQUIRE_USER_ALLOCATION = 28  # TensorRT-RTX's
 
 
 class NetworkDefinitionCreationFlag(IntEnum):
@@ -159,7 +160,8 @@ class Layer:
     """A layer that was added to a network; `nodes` makes its ONNX nodes when the engine is built."""
 
     def __init__(self, outputs: list[Tensor], nodes: Callable[[Layer], list[onnx.NodeProto]]) -> None:
-        self.num_elementwise_dims = 0
+        self.num_elementwise_dims = 0  # of a gather
+        self.axis = 0  # of a concatenation
         self.nodes = nodes
         self._outputs = outputs
 
@@ -253,6 +255,23 @@ class Network:
         node = helper.make_node("TopK", [data.value, size], [values.value, indices.value], axis=axis)
         return self._add("add_topk", [values, indices], lambda layer: [node])
 
+    def add_cast(self, data: Tensor, to_type: DataType) -> Layer | None:
+        """Add a cast."""
+        kinds = {DataType.FLOAT: onnx.TensorProto.FLOAT, DataType.HALF: onnx.TensorProto.FLOAT16}
+        found = self._tensor(to_type)
+        node = helper.make_node("Cast", [data.value], [found.value], to=kinds[to_type])
+        return self._add("add_cast", [found], lambda layer: [node])
+
+    def add_concatenation(self, parts: Sequence[Tensor]) -> Layer | None:
+        """Add a concatenation of tensors of one type along the layer's axis."""
+        assert len({part.dtype for part in parts}) == 1, "strongly typed: nothing is cast"
+        found, names = self._tensor(parts[0].dtype), [part.value for part in parts]
+        return self._add(
+            "add_concatenation",
+            [found],
+            lambda layer: [helper.make_node("Concat", names, [found.value], axis=layer.axis)],
+        )
+
     def inferred(self, tensor: Tensor) -> tuple[int, ...]:
         """Return a shape that follows from the input's."""
         network = ov.Core().read_model(self.serialized([tensor]), b"")
@@ -336,7 +355,8 @@ class OnnxParser:
             return False
         for value in network.model.graph.input:
             shape = [dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim]
-            network.inputs.append(Tensor(network, value.name, DataType.FLOAT, shape))
+            half = value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+            network.inputs.append(Tensor(network, value.name, DataType.HALF if half else DataType.FLOAT, shape))
         network.outputs = [Tensor(network, value.name, DataType.FLOAT) for value in network.model.graph.output]
         return True
 
@@ -353,7 +373,7 @@ class Profile:
 
 
 class TimingCache:
-    """What was measured in earlier builds: here, how many there were."""
+    """What was measured in earlier builds: here, how many there were; other content is another GPU's."""
 
     def __init__(self, content: bytes) -> None:
         self.content = content + b"+"
@@ -371,11 +391,16 @@ class BuilderConfig:
         self.profiles: list[Profile] = []
         self.progress_monitor: IProgressMonitor | None = None
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
+        self.num_compute_capabilities = 0  # TensorRT-RTX's
 
     def add_optimization_profile(self, profile: Profile) -> int:
         """Add a profile; return its number."""
         self.profiles.append(profile)
         return len(self.profiles) - 1
+
+    def set_compute_capability(self, capability: IntEnum, index: int) -> bool:
+        """Build for a kind of GPU; TensorRT-RTX's."""
+        return index < self.num_compute_capabilities
 
     def set_flag(self, flag: BuilderFlag) -> None:
         """Take a flag."""
@@ -386,8 +411,8 @@ class BuilderConfig:
         return TimingCache(content)
 
     def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
-        """Use a cache."""
-        return True
+        """Use a cache, if it is this GPU's."""
+        return ignore_mismatch or not cache.content.strip(b"+")
 
 
 class Builder:
@@ -426,6 +451,7 @@ class Builder:
             "version": self._library.module.__version__,
             "profiles": [profile.shapes for profile in config.profiles],
             "input": network.inputs[0].name,
+            "input_type": network.inputs[0].dtype.name,
             "output": network.outputs[0].name,
             "details": self._library.has_details and config.profiling_verbosity is ProfilingVerbosity.DETAILED,
         }
@@ -461,6 +487,54 @@ class RuntimeConfig:
         self.strategy = strategy
 
 
+class RuntimeCache:
+    """Kernels that were compiled, by batch; only a cache of the same GPU is taken."""
+
+    def __init__(self) -> None:
+        self.kernels: set[int] = set()
+
+    def deserialize(self, blob: bytes) -> bool:
+        """Take a cache that was written before; whether it fits."""
+        assert driver.cuCtxGetDevice()[0] == driver.CUresult.CUDA_SUCCESS, "no context is current"
+        try:
+            found = json.loads(blob)
+        except ValueError:
+            return False
+        if found["gpu"] != current_gpu():
+            return False
+        self.kernels = set(found["kernels"])
+        return True
+
+    def serialize(self) -> bytes:
+        """Return it for a file."""
+        return json.dumps({"gpu": current_gpu(), "kernels": sorted(self.kernels)}).encode()
+
+
+class CompilingConfig(RuntimeConfig):
+    """TensorRT-RTX's: contexts compile, and share what a cache holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dynamic_shapes_kernel_specialization_strategy = "LAZY"
+        self.cache = RuntimeCache()  # of its own, unless it is given one
+
+    def create_runtime_cache(self) -> RuntimeCache:
+        """Return an empty cache."""
+        return RuntimeCache()
+
+    def set_runtime_cache(self, cache: RuntimeCache) -> bool:
+        """Share `cache` with the contexts that are made with this."""
+        self.cache = cache
+        return True
+
+
+class DynamicShapesKernelSpecializationStrategy(IntEnum):
+    """When kernels are compiled; TensorRT-RTX's."""
+
+    LAZY = 0
+    EAGER = 1
+
+
 class Runtime:
     """Loads plans."""
 
@@ -493,6 +567,7 @@ class Engine:
         self.input, self.output = str(facts["input"]), str(facts["output"])
         self.profiles = [[tuple(shape) for shape in shapes] for shapes in facts["profiles"]]
         self.content = content
+        self.input_type = DataType[facts["input_type"]]
         self.has_details = bool(facts["details"])
         self.num_io_tensors = 2
 
@@ -515,18 +590,23 @@ class Engine:
 
     def get_tensor_dtype(self, name: str) -> DataType:
         """Return its element type."""
-        return DataType.FLOAT
+        return self.input_type if name == self.input else DataType.FLOAT
+
+    @property
+    def input_dtype(self) -> type[np.floating]:
+        """Return the input's element type as numpy has it."""
+        return np.float16 if self.input_type is DataType.HALF else np.float32
 
     def create_runtime_config(self) -> RuntimeConfig | None:
         """Return an empty configuration."""
-        return None if self.library.refuses("create_runtime_config") else RuntimeConfig()
+        return None if self.library.refuses("create_runtime_config") else self.library.config_type()
 
     def create_execution_context(self, config: RuntimeConfig) -> Context | None:
         """Return a context."""
         if self.library.refuses("create_execution_context"):
             return None
         assert config.strategy is ExecutionContextAllocationStrategy.USER_MANAGED, "the workspace is to be shared"
-        return self.library.context_type(self)
+        return self.library.context_type(self, config)
 
     def create_engine_inspector(self) -> EngineInspector | None:
         """Return what says of the layers what they compute in."""
@@ -566,7 +646,7 @@ class Job:
     def infer(self) -> None:
         """Read the input and leave the results in the workspace."""
         batch, _, height, width = self.shape
-        rows = _memory(self.input, self.shape)
+        rows = _memory(self.input, self.shape, self.engine.input_dtype)
         results = _memory(self.workspace, (batch, *self.engine.output_shape((height, width))))
         request = self.engine.compiled((height, width)).create_infer_request()
         known: dict[bytes, NDArray[np.float32]] = {}  # much of a large batch is often the same
@@ -592,8 +672,9 @@ class Job:
 class Context:
     """An execution context with the rules of the library."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, config: RuntimeConfig) -> None:
         self._engine = engine
+        self._config = config
         self._driver = engine.library.driver
         self._profile: int | None = None
         self._shape: tuple[int, ...] | None = None
@@ -616,6 +697,9 @@ class Context:
         if not all(least <= size <= most for least, size, most in zip(low, shape, high, strict=True)):
             return self._refused(f"{shape} lies outside {low} .. {high}")
         self._shape, self._warm = tuple(shape), False
+        if isinstance(self._config, CompilingConfig) and shape[0] not in self._config.cache.kernels:
+            self._engine.library.compiled += 1
+            self._config.cache.kernels.add(shape[0])
         return not self._engine.library.refuses("set_input_shape")
 
     def infer_shapes(self) -> list[str]:
@@ -659,7 +743,7 @@ class Context:
             self._addresses[self._engine.output],
         )
         output_bytes = self._engine.memory_for(self._shape)
-        input_bytes = int(np.prod(self._shape)) * 4
+        input_bytes = int(np.prod(self._shape)) * np.dtype(self._engine.input_dtype).itemsize
         if not (self._driver.is_live(job.input, input_bytes) and self._driver.is_live(job.output, output_bytes)):
             return self._refused("an address outside live memory")
         self._warm = True
@@ -687,6 +771,8 @@ class FakeTensorRT:
     version: str = "10.16.1.11"
     name: str = "tensorrt"
     context_type: type[Context] = Context
+    config_type: type[RuntimeConfig] = RuntimeConfig
+    compiled: int = 0  # kernels, where contexts compile them
     recordable: bool = True
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
@@ -741,6 +827,7 @@ PUBLIC = frozenset(
         "Builder",
         "BuilderFlag",
         "DataType",
+        "DynamicShapesKernelSpecializationStrategy",
         "ExecutionContextAllocationStrategy",
         "ILogger",
         "LayerInformationFormat",
@@ -759,6 +846,6 @@ PUBLIC = frozenset(
 LIBRARIES: list[FakeTensorRT] = []
 
 
-def _memory(address: int, shape: Sequence[int]) -> NDArray[np.float32]:
-    count = int(np.prod(shape))
-    return np.ctypeslib.as_array((ctypes.c_float * count).from_address(address)).reshape(shape)
+def _memory(address: int, shape: Sequence[int], dtype: type[np.floating] = np.float32) -> NDArray[Any]:
+    nbytes = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    return np.ctypeslib.as_array((ctypes.c_uint8 * nbytes).from_address(address)).view(dtype).reshape(shape)

@@ -47,8 +47,8 @@ class Sketch:
         return self.silu(name, self.conv(f"{name}/conv", tensor, channels, kernel, **attributes))
 
 
-def draw_yolo(seed: int = 0) -> onnx.ModelProto:
-    """Return stem, C2f with its residual, SPPF, upsampled neck and a head with a DFL: output (n, 4 + 3, anchors)."""
+def draw_yolo(seed: int = 0, classes: int = CLASSES) -> onnx.ModelProto:
+    """Return stem, C2f with its residual, SPPF, upsampled neck, head with a DFL: output (n, 4 + classes, anchors)."""
     art = Sketch(seed)
     stem = art.block("model.0", "images", (3, 16), 3, strides=[2, 2])
     deep = art.block("model.1", stem, (16, 32), 3, strides=[2, 2])
@@ -65,12 +65,12 @@ def draw_yolo(seed: int = 0) -> onnx.ModelProto:
     (wide,) = art.node("Resize", "model.4", [fused, "", factors], mode="nearest")
     (neck,) = art.node("Concat", "model.5", [wide, stem], axis=1)
     level = art.block("model.6", neck, (32, 16), 3)
-    return _with_head(art, level)
+    return _with_head(art, level, classes)
 
 
-def _with_head(art: Sketch, level: str) -> onnx.ModelProto:
+def _with_head(art: Sketch, level: str, classes: int) -> onnx.ModelProto:
     boxes = art.conv("head/cv2.2", art.block("head/cv2.0", level, (16, 16)), (16, 16))
-    scores = art.conv("head/cv3.2", art.block("head/cv3.0", level, (16, 16)), (16, CLASSES))
+    scores = art.conv("head/cv3.2", art.block("head/cv3.0", level, (16, 16)), (16, classes))
     bins = art.constant("bins", np.array([0, 4, 4, -1], np.int64))
     (sides,) = art.node("Reshape", "head/bins", [boxes, bins])
     (sides,) = art.node("Transpose", "head/swap", [sides], perm=[0, 2, 1, 3])
@@ -80,7 +80,7 @@ def _with_head(art: Sketch, level: str) -> onnx.ModelProto:
     four = art.constant("four", np.array([0, 4, -1], np.int64))
     (distances,) = art.node("Reshape", "head/distances", [distances, four])
     (pixels,) = art.node("Mul", "head/pixels", [distances, art.constant("stride", np.array(8, np.float32))])
-    flat = art.constant("flat", np.array([0, CLASSES, -1], np.int64))
+    flat = art.constant("flat", np.array([0, classes, -1], np.int64))
     (logits,) = art.node("Reshape", "head/logits", [scores, flat])
     (confidence,) = art.node("Sigmoid", "head/confidence", [logits])
     art.nodes.append(helper.make_node("Concat", [pixels, confidence], ["output0"], "head/output", axis=1))
@@ -88,11 +88,11 @@ def _with_head(art: Sketch, level: str) -> onnx.ModelProto:
         art.nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + CLASSES, "anchors"])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + classes, "anchors"])],
         art.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    names = {number: f"fault-{number}" for number in range(CLASSES)}
+    names = {number: f"fault-{number}" for number in range(classes)}
     helper.set_model_props(model, {"task": "detect", "stride": "8", "imgsz": "[64, 96]", "names": str(names)})
     onnx.checker.check_model(model)
     return model

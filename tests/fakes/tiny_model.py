@@ -18,13 +18,15 @@ METADATA = {
 }
 
 
-def _nodes(quantized: bool, end2end: bool) -> list[onnx.NodeProto]:
+def _nodes(quantized: bool, end2end: bool, mixes: bool, half: bool) -> list[onnx.NodeProto]:
     node = helper.make_node
     source = "images"
     nodes = []
+    if half:
+        nodes.append(node("Cast", ["images"], [source := "floats"], to=TensorProto.FLOAT))
     if quantized:
         nodes += [
-            node("QuantizeLinear", ["images", "step", "zero"], ["steps"]),
+            node("QuantizeLinear", [source, "step", "zero"], ["steps"]),
             node("DequantizeLinear", ["steps", "step", "zero"], ["quantized"]),
         ]
         source = "quantized"
@@ -50,10 +52,16 @@ def _nodes(quantized: bool, end2end: bool) -> list[onnx.NodeProto]:
         nodes += [
             node("Sub", ["right", "half"], ["centre_x"]),
             node("Sub", ["bottom", "half"], ["centre_y"]),
-            node("Concat", ["centre_x", "centre_y", "sides", "sides", "tiles"], ["map"], axis=1),
+            node("Conv", ["tiles", "mix"], ["scores"]) if mixes else node("Identity", ["tiles"], ["scores"]),
+            node("Concat", ["centre_x", "centre_y", "sides", "sides", "scores"], ["map"], axis=1),
             node("Reshape", ["map", "rows"], ["output0"]),
         ]
     return nodes
+
+
+def _mix(classes: int) -> list[float]:
+    """Return how each class's score follows from the three colours: of one colour, of later classes less."""
+    return [0.95 ** (row // 3) if column == row % 3 else 0.0 for row in range(classes) for column in range(3)]
 
 
 def _constants(channels: int) -> list[onnx.TensorProto]:
@@ -77,6 +85,7 @@ def build_tiny_model(
     shape_hw: tuple[int, int] | None = None,
     *,
     channels: int = 3,
+    classes: int = 0,
     batch: int | str = 1,
     quantized: bool = False,
     end2end: bool = False,
@@ -85,20 +94,22 @@ def build_tiny_model(
 ) -> bytes:
     """Return an ONNX file; `shape_hw` None: dynamic; `batch` a name: any.
 
-    `metadata` replaces or (None) removes entries of `METADATA`.
+    `classes` are more than the colours, whose scores follow from these; 0: the colours. `metadata` replaces or (None)
+    removes entries of `METADATA`.
     """
     sides: tuple[int | str, int | str] = ("height", "width") if shape_hw is None else shape_hw
-    rows = 6 if end2end else 4 + channels
+    rows = 6 if end2end else 4 + (classes or channels)
     tiles: int | str = "n" if shape_hw is None else shape_hw[0] // 32 * (shape_hw[1] // 32)
     graph = helper.make_graph(
-        _nodes(quantized, end2end),
+        _nodes(quantized, end2end, classes > 0, element == TensorProto.FLOAT16),
         "tiny",
         [helper.make_tensor_value_info("images", element, [batch, channels, *sides])],
         [helper.make_tensor_value_info("output0", element, [batch, *((tiles, rows) if end2end else (rows, tiles))])],
-        _constants(rows),
+        [*_constants(rows), helper.make_tensor("mix", TensorProto.FLOAT, [classes, 3, 1, 1], _mix(classes))],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    entries = {**METADATA, "end2end": str(end2end), **metadata}
+    names = {"names": str({number: f"class-{number}" for number in range(classes)})} if classes else {}
+    entries = {**METADATA, "end2end": str(end2end), **names, **metadata}
     if "metadata_end2end" in entries:
         entries["end2end"] = entries.pop("metadata_end2end")
     helper.set_model_props(model, {key: value for key, value in entries.items() if value is not None})

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.devices.cuda.engine_cache import cache_folder
-from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel, frame_records
 from vision_line.devices.cuda.memory import allocate, host_view, open_stream, pinned
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
@@ -139,7 +139,7 @@ def open_kernel(gpu: GpuContext, stream: Stream, undo: ExitStack, *, half: bool)
 def _describe(
     kernel: LetterboxKernel, frames: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
 ) -> None:
-    records = host_view(host).view(FRAME_PARAMS)
+    records = frame_records(host_view(host))
     for record, (surface, colour) in zip(records, frames, strict=True):
         kernel.describe(surface, colour, Letterbox(surface.size_wh, shape_hw), record)
 

@@ -40,7 +40,7 @@ def measure_kernel(dut: DeviceUnderTest) -> CheckOutcome:
         stream = open_stream(gpu, undo)
         frames = [(upload(gpu, noise, stream), _COLOUR) for _ in range(max(dut.settings.buckets))]
         stream.sync()
-        kernel = open_kernel(gpu, stream, undo, half=False)
+        kernel = open_kernel(gpu, stream, undo, half=bool(dut.model.gpu_variants))  # which take float16
         buckets, repeats = dut.settings.buckets, dut.settings.repeats
         times_ms = time_kernel(gpu, kernel, frames, dut.shape_hw, buckets=buckets, repeats=repeats)
     return _timed("kernel_ms", times_ms)

@@ -32,16 +32,26 @@ from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 from vision_line_compression.bundle.bundle_writer import describe_bundle, replace_files
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
-from vision_line_compression.quantize.float16 import FLOAT16_ENCODING, write_float16
+from vision_line_compression.quantize.float16 import (
+    FLOAT16_ENCODING,
+    WEIGHTS_ENCODING,
+    write_float16,
+    write_weights_float16,
+)
 from vision_line_compression.quantize.onnx_session import OnnxSession
 from vision_line_compression.quantize.unsigned import write_unsigned
 
 logger = logging.getLogger(__name__)
 
-UNSIGNED_FILE, FLOAT16_FILE, PROOF_FILE = "model.u8-7bit.onnx", "model.s8-fp16.onnx", "proof.npz"
+UNSIGNED_FILE, FLOAT16_FILE, WEIGHTS_FILE = "model.u8-7bit.onnx", "model.s8-fp16.onnx", "model.w8-fp16.onnx"
+PROOF_FILE = "proof.npz"
 #: The variants that a bundle in the canonical encoding gets, and what writes them.
-_FILES = {UNSIGNED.name: UNSIGNED_FILE, FLOAT16_ENCODING: FLOAT16_FILE}
-_WRITERS: dict[str, Callable[[Path, Path], Path]] = {UNSIGNED.name: write_unsigned, FLOAT16_ENCODING: write_float16}
+_FILES = {UNSIGNED.name: UNSIGNED_FILE, FLOAT16_ENCODING: FLOAT16_FILE, WEIGHTS_ENCODING: WEIGHTS_FILE}
+_WRITERS: dict[str, Callable[[Path, Path], Path]] = {
+    UNSIGNED.name: write_unsigned,
+    FLOAT16_ENCODING: write_float16,
+    WEIGHTS_ENCODING: write_weights_float16,
+}
 
 ImageRGB = NDArray[np.uint8]  # (h, w, 3)
 
@@ -60,7 +70,7 @@ _STEP = 16
 IMAGES = 4
 
 #: What is left of a proof's size when each variant and shape has its reference.
-_MAX_IMAGE_BYTES = MAX_PROOF_BYTES * 2 // 3
+_MAX_IMAGE_BYTES = MAX_PROOF_BYTES * 5 // 9
 
 #: A place counts as found from this score on, when images are chosen.
 _TELLING_SCORE = 0.05
@@ -85,9 +95,9 @@ class Proven:
 def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
     """Add the other variants to a bundle with a model in the canonical encoding, and a proof of all variants to any.
 
-    These are the unsigned one for processors without VNNI, and one with float16 between its pairs for GPUs. What the
-    bundle has is left as it is; its model file is never touched. `candidates` are what the proof's images are chosen
-    from, None: drawn ones.
+    These are the unsigned one for processors without VNNI, and for GPUs one with float16 between its pairs and one with
+    INT8 weights alone. What the bundle has is left as it is; its model file is never touched. `candidates` are what the
+    proof's images are chosen from, None: drawn ones.
 
     Raises:
         ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
@@ -211,7 +221,11 @@ def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
     }
     changes = {
         "forms": (*bundle.model.forms, *made.get(UNSIGNED.name, ())),
-        "gpu_variants": (*bundle.model.gpu_variants, *made.get(FLOAT16_ENCODING, ())),
+        "gpu_variants": (
+            *bundle.model.gpu_variants,
+            *made.get(FLOAT16_ENCODING, ()),
+            *made.get(WEIGHTS_ENCODING, ()),
+        ),
     }
     model = bundle.model.model_copy(update=changes)
     proof = BundleProof(file=PROOF_FILE, sha256=hashes[PROOF_FILE])

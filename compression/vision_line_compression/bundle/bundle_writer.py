@@ -65,7 +65,7 @@ def write_bundle(
                 sha256=found.sha256,
                 precision=found.precision,
                 quantization=found.quantization,
-                input=BundleInput(name=found.input_name, dynamic=found.dynamic),
+                input=BundleInput(name=found.input_name, dtype=found.input_dtype, dynamic=found.dynamic),
             ),
             input_shapes_hw=tuple((height, width) for height, width in input_shapes_hw),
             preprocessing=BundlePreprocessing(definition=DEFINITION),

@@ -53,7 +53,7 @@ def build_rtx_engines(bundle: Path, sms: Iterable[int] = DEFAULT_SMS, display: D
     """Build an engine for each evaluated input shape and each of `sms` into `bundle`/engines.
 
     Engines that fit already are kept; stale ones are replaced. There is nothing to choose: TensorRT-RTX runs INT8 as
-    weights alone, and is not timed here.
+    weights alone, gets the variant that says so, and is not timed here.
 
     Raises:
         ModelError: `bundle` is no bundle, or TensorRT-RTX cannot parse its model.
@@ -178,7 +178,8 @@ def _variants(model: Model, wanted: Precision | None, float_onnx: Path | None, w
 
     The other one's file is written to `work`.
     """
-    int8 = as_written(model, written_for(model, Library.TENSORRT)[0])
+    written = (as_written(model, variant) for variant in written_for(model, Library.TENSORRT))
+    int8 = next(one for one in written if one.precision == model.precision)
     variants: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": int8}
     if wanted == "int8":
         return variants
@@ -216,7 +217,8 @@ def _build(bundle: Path, targets: list[Target], display: Display | None) -> list
     for number, (shape, target) in enumerate(orders, start=1):
         title = f"engine {number} of {len(orders)}: {shape[0]}x{shape[1]} SM {target.sm}"
         with _shown(display, title) as progress:
-            engines.append(ensure_engine(model, shape, target, bundle / ENGINES_FOLDER, progress))
+            suited = as_written(model, written_for(model, target.library)[0])
+            engines.append(ensure_engine(suited, shape, target, bundle / ENGINES_FOLDER, progress))
     return engines
 
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The FP16 variant of a file, for GPUs: what was float32 between the pairs becomes float16, the boxes' decoding stays.
+"""The FP16 variants of a file, for GPUs: what was float32 between the pairs becomes float16, the boxes' decoding stays.
 
 A strongly typed engine computes in the types of its file, and float32 between INT8 convolutions costs a GPU more than
 INT8 saves. The rewriting is mechanical, never a calibration:
 
-    input     float32, cast once, so that callers notice nothing
+    input     float16 as well: the letterbox kernel writes it, half the bytes, and nothing has to be cast
     body      every tensor that the image flows into, weights and biases of float convolutions, and the pairs' scales
     tail      float32 from the head's last convolutions on: float16 has steps of half a pixel at 512 pixels
 
@@ -23,12 +23,15 @@ import onnx
 from numpy.typing import NDArray
 from onnx import ModelProto, NodeProto, TensorProto, numpy_helper
 
+from vision_line.devices.model.bundle import WEIGHTS_ALONE
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import default_opset, load_model, save_model
 from vision_line_compression.quantize.graph import Graph, attribute, drop_unread, index_graph, rename_encoding
+from vision_line_compression.quantize.lint import validate_quantized
 from vision_line_compression.quantize.qdq_placement import last_convolutions
 
 FLOAT16_ENCODING = "qdq-s8-symmetric-fp16"
+WEIGHTS_ENCODING = WEIGHTS_ALONE
 LEAST_FLOAT16_SCALE = np.float16(2.0**-20)
 
 _PAIR_OPSET = 19
@@ -46,7 +49,26 @@ def write_float16(source: Path, output: Path) -> Path:
         ModelError: `source` cannot be read, is half already, or holds numbers beyond float16; or `output` cannot be
             written.
     """
-    model = _lifted(load_model(source), source)
+    return _write(load_model(source), source, output, FLOAT16_ENCODING)
+
+
+def write_weights_float16(source: Path, output: Path) -> Path:
+    """Write a canonically quantized file to `output` with INT8 weights alone, and float16 for all else.
+
+    TensorRT-RTX computes in float whatever the file says: pairs of activations are arithmetic there, and rounding that
+    wins nothing.
+
+    Raises:
+        ModelError: as `write_float16`, or `source` is not in the canonical encoding.
+    """
+    model = load_model(source)
+    validate_quantized(model, source)
+    _drop_activation_pairs(model)
+    return _write(model, source, output, WEIGHTS_ENCODING)
+
+
+def _write(loaded: ModelProto, source: Path, output: Path, encoding: str) -> Path:
+    model = _lifted(loaded, source)
     graph = index_graph(model)
     writing = _Writing(graph, source)
     nodes = writing.nodes()
@@ -55,7 +77,10 @@ def write_float16(source: Path, output: Path) -> Path:
     model.graph.initializer.extend(writing.constants.values())
     drop_unread(model)
     del model.graph.value_info[:]
-    rename_encoding(model, FLOAT16_ENCODING)
+    for value in model.graph.input:
+        if value.name == graph.input_name:
+            value.type.tensor_type.elem_type = TensorProto.FLOAT16
+    rename_encoding(model, encoding)
     save_model(model, output)
     return output
 
@@ -70,6 +95,22 @@ def float16_weight(
         return codes, rounded
     share = np.where(raised, scales / rounded.astype(np.float32), 1.0).reshape(-1, *[1] * (codes.ndim - 1))
     return np.rint(codes * share).astype(np.int8), rounded
+
+
+def _drop_activation_pairs(model: ModelProto) -> None:
+    """Let whoever reads a pair of an activation read the activation."""
+    graph = index_graph(model)
+    read_as: dict[str, str] = {}
+    kept = []
+    for node in graph.nodes:
+        node.input[:] = [read_as.get(name, name) for name in node.input]
+        if node.op_type in _PAIR and node.input[0] not in graph.constants:
+            read_as[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(kept)
+    drop_unread(model)
 
 
 def _lifted(model: ModelProto, source: Path) -> ModelProto:
@@ -99,8 +140,8 @@ class _Writing:
         self._made: set[str] = set()
 
     def nodes(self) -> list[NodeProto]:
-        """Return all nodes in order, casts where the body begins and ends."""
-        done = [self._cast(self._graph.input_name, f"{self._graph.input_name}_half", TensorProto.FLOAT16)]
+        """Return all nodes in order, casts where the body ends."""
+        done: list[NodeProto] = []
         for node in self._graph.nodes:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
@@ -126,8 +167,6 @@ class _Writing:
             if constant is not None:
                 scale = node.op_type in _PAIR and number == 1
                 node.input[number] = self._constant(name, constant, scale=scale)
-            elif name == self._graph.input_name:
-                node.input[number] = f"{name}_half"
             elif name not in self._float16 and self._types.get(name) == TensorProto.FLOAT:
                 casts += self._cast_once(name, f"{name}_half", TensorProto.FLOAT16)
                 node.input[number] = f"{name}_half"
@@ -184,11 +223,11 @@ def _flow(graph: Graph) -> tuple[set[str], set[str]]:
     """Return the names of the body's nodes, and the tensors that the image flows into through them."""
     tail = {later.name for node in last_convolutions(graph) for later in graph.downstream(node)}
     body: set[str] = set()
-    tensors: set[str] = set()
+    tensors = {graph.input_name}
     for node in graph.nodes:
         if node.name in tail or node.op_type in _SIZES:
             continue
-        if graph.input_name in node.input or not tensors.isdisjoint(node.input):
+        if not tensors.isdisjoint(node.input):
             body.add(node.name)
             tensors.update(node.output)
     weights = {node.name for node in graph.nodes if node.op_type == "DequantizeLinear" and _feeds(graph, node, body)}
@@ -205,4 +244,5 @@ def _feeds(graph: Graph, node: NodeProto, body: set[str]) -> bool:
 def _types(model: ModelProto) -> dict[str, int]:
     """Return the element type of every tensor that is computed."""
     inferred = onnx.shape_inference.infer_shapes(model).graph
-    return {value.name: value.type.tensor_type.elem_type for value in (*inferred.value_info, *inferred.output)}
+    values = (*inferred.value_info, *inferred.input, *inferred.output)
+    return {value.name: value.type.tensor_type.elem_type for value in values}

@@ -48,15 +48,16 @@ class OnnxSession:
             self._session = onnxruntime.InferenceSession(content, options, providers=providers)
         except (faults.Fail, faults.InvalidGraph, faults.InvalidArgument, faults.NotImplemented) as exc:
             raise ModelError(f"ONNX Runtime cannot load the model: {exc}") from exc
+        self._dtype = np.float16 if self._session.get_inputs()[0].type == "tensor(float16)" else np.float32
 
     def run(self, image: InputImage, outputs: Sequence[str] | None = None) -> list[NDArray[np.float32]]:
-        """Return `outputs`, None: all of the model's, for one image (3, h, w).
+        """Return `outputs`, None: all of the model's, for one image (3, h, w), in the type that the model takes.
 
         Raises:
             ModelError: the model cannot take an image of this shape.
         """
         try:
-            return list(self._session.run(outputs, {self._input: image[None]}))
+            return list(self._session.run(outputs, {self._input: image[None].astype(self._dtype, copy=False)}))
         except self._refusals as exc:
             raise ModelError(f"an image of shape {image.shape} cannot run through the model: {exc}") from exc
 

@@ -47,7 +47,10 @@ VARIABLES = {
         "best": "IReduceLayer",
         "kept": "ITopKLayer",
         "columns": "IGatherLayer",
+        "number": "ICastLayer",
+        "joined": "IConcatenationLayer",
     },
+    "cuda/runtime_cache.py": {"config": "IRuntimeConfig", "cache": "IRuntimeCache", "_cache": "IRuntimeCache"},
     "cuda/tensorrt_engine.py": {
         "_trt": "module",
         "_runtime": "Runtime",
@@ -70,6 +73,10 @@ RTX_ONLY = {
     ("BuilderFlag", "REQUIRE_USER_ALLOCATION"),
     ("IBuilderConfig", "num_compute_capabilities"),
     ("IBuilderConfig", "set_compute_capability"),
+    ("IRuntimeConfig", "create_runtime_cache"),
+    ("IRuntimeConfig", "set_runtime_cache"),
+    ("IRuntimeCache", "deserialize"),
+    ("IRuntimeCache", "serialize"),
     ("IRuntimeConfig", "dynamic_shapes_kernel_specialization_strategy"),
     ("IExecutionContext", "is_stream_capturable"),
 }

@@ -25,6 +25,7 @@ from vision_line_compression.bundle.bundle_proof import (
     FLOAT16_FILE,
     PROOF_FILE,
     UNSIGNED_FILE,
+    WEIGHTS_FILE,
     drawn_candidates,
     given_candidates,
     most_telling,
@@ -32,6 +33,7 @@ from vision_line_compression.bundle.bundle_proof import (
 )
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
+from vision_line_compression.quantize.float16 import FLOAT16_ENCODING, WEIGHTS_ENCODING
 
 
 @pytest.fixture(scope="module")
@@ -53,20 +55,20 @@ def prove(bundle: Path) -> Result:
 def proven(older: Path) -> Path:
     done = prove(older)
     assert done.exit_code == 0, done.output
-    added = f"{UNSIGNED_FILE} (qdq-u8-7bit) and {FLOAT16_FILE} (qdq-s8-symmetric-fp16) and {PROOF_FILE}"
-    assert f"{older}: added {added}" in done.output
+    files = ((UNSIGNED_FILE, "qdq-u8-7bit"), (FLOAT16_FILE, FLOAT16_ENCODING), (WEIGHTS_FILE, WEIGHTS_ENCODING))
+    added = " and ".join(f"{file} ({name})" for file, name in files)
+    assert f"{older}: added {added} and {PROOF_FILE}" in done.output
     return older
 
 
 def test_the_bundle_gets_what_it_lacks(proven: Path) -> None:
     """The other files are the shipped ones bit for bit, the model is untouched, and a second time nothing is added."""
-    assert (proven / FLOAT16_FILE).read_bytes() == (SHIPPED_BUNDLE / FLOAT16_FILE).read_bytes()
-    assert (proven / UNSIGNED_FILE).read_bytes() == (SHIPPED_BUNDLE / UNSIGNED_FILE).read_bytes()
-    assert (proven / "model.onnx").read_bytes() == (SHIPPED_BUNDLE / "model.onnx").read_bytes()
+    for file in (FLOAT16_FILE, WEIGHTS_FILE, UNSIGNED_FILE, "model.onnx"):
+        assert (proven / file).read_bytes() == (SHIPPED_BUNDLE / file).read_bytes(), file
     assert (proven / PROOF_FILE).stat().st_size < MAX_PROOF_BYTES
     model = open_model(proven)
     assert [variant.name for variant in model.variants] == ["qdq-s8-symmetric", "qdq-u8-7bit"]
-    assert [variant.name for variant in model.gpu_variants] == ["qdq-s8-symmetric-fp16"]
+    assert [variant.name for variant in model.gpu_variants] == [FLOAT16_ENCODING, WEIGHTS_ENCODING]
 
     before = {path.name: path.read_bytes() for path in proven.iterdir()}
     again = prove(proven)
@@ -89,8 +91,10 @@ def test_all_variants_are_proven_at_every_shape_with_something_to_find(proven: P
         network = core.read_model(path)
         network.reshape([1, 3, *shape])
         compiled = core.compile_model(network, "CPU", {"INFERENCE_PRECISION_HINT": "f32", "LP_TRANSFORMS_MODE": "NO"})
-        outputs = [compiled(normalise(x))[0][0].copy() for x in shaped(model.proof.images, shape)]
-        tolerance = TOLERANCE if name == "qdq-s8-symmetric-fp16" else Tolerance()  # float16 is a GPU's
+        is_half = name in (FLOAT16_ENCODING, WEIGHTS_ENCODING)
+        images = [normalise(x).astype(np.float16 if is_half else np.float32) for x in shaped(model.proof.images, shape)]
+        outputs = [compiled(x)[0][0].copy() for x in images]
+        tolerance = TOLERANCE if is_half else Tolerance()  # float16 is a GPU's
         agreement = compare(reference, model.head, len(model.classes), model.nms_iou, outputs, tolerance)
         assert agreement.holds, f"{name} at {shape}: {agreement}"
 

@@ -31,12 +31,13 @@ def model() -> Model:
     return open_model(None)
 
 
-@pytest.mark.parametrize("which", ["as shipped", "float16 between its pairs"])
+@pytest.mark.parametrize("which", ["as shipped", "float16 between its pairs", "INT8 weights alone"])
 def test_the_stand_in_computes_what_onnx_runtime_computes(model: Model, which: str) -> None:
     """Scores of the proof's images, within what another order of additions does to INT8."""
-    path = model.path if which == "as shipped" else model.gpu_variants[0].path
+    between, weights = model.gpu_variants
+    path = {"as shipped": model.path, "INT8 weights alone": weights.path}.get(which, between.path)
     loaded = onnx.load(path)
-    images = _images(model)
+    images = _images(model).astype(np.float32 if which == "as shipped" else np.float16)
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     session = onnxruntime.InferenceSession(loaded.SerializeToString(), options, providers=["CPUExecutionProvider"])

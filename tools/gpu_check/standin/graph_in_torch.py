@@ -97,7 +97,7 @@ class TorchGraph:
         return _entire(values[self._output])
 
     def _entering(self, images: torch.Tensor) -> torch.Tensor:
-        return images.half().to(memory_format=torch.channels_last) if self._half else images
+        return images.half().to(memory_format=torch.channels_last) if self._half else images.float()
 
     def _fold(self, node: onnx.NodeProto, inputs: Sequence[str]) -> None:
         """Compute what depends on no image."""

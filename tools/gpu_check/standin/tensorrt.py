@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from enum import IntEnum
 from typing import Any
 
@@ -47,6 +48,7 @@ class DataType(IntEnum):
     """Type of a tensor."""
 
     FLOAT = 0
+    HALF = 1
 
     def __str__(self) -> str:
         return f"DataType.{self.name}"
@@ -104,8 +106,14 @@ class ExecutionContextAllocationStrategy(IntEnum):
 
 
 class _Tensor:
-    def __init__(self, network: _Network, name: str, shape: tuple[int, ...] | None = None) -> None:
-        self.name, self.dtype, self._network, self._shape = name, DataType.FLOAT, network, shape
+    def __init__(
+        self,
+        network: _Network,
+        name: str,
+        shape: tuple[int, ...] | None = None,
+        dtype: DataType = DataType.FLOAT,
+    ) -> None:
+        self.name, self.dtype, self._network, self._shape = name, dtype, network, shape
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -118,7 +126,7 @@ class _Tensor:
 
 
 class _Layer:
-    num_elementwise_dims = 0
+    num_elementwise_dims = axis = 0
 
     def __init__(self, *outputs: _Tensor) -> None:
         self._outputs = outputs
@@ -129,7 +137,10 @@ class _Layer:
 
 
 class _Network:
-    """A parsed file, and the one reduction that is added to it: `rows` to judge by and `k` columns to keep."""
+    """A parsed file, and the one reduction that is added to it: `rows` to judge by and `k` columns to keep.
+
+    `joins`: of those the box, the best row, and its number among `rows` are left.
+    """
 
     def __init__(self) -> None:
         self.model = onnx.ModelProto()
@@ -137,6 +148,7 @@ class _Network:
         self.outputs: list[_Tensor] = []
         self.rows: list[int] = []
         self.k = 0
+        self.joins = False
 
     @property
     def num_inputs(self) -> int:
@@ -165,8 +177,8 @@ class _Network:
         self.outputs.remove(tensor)
 
     def add_constant(self, shape: tuple[int, ...], values: Any) -> _Layer:
-        """Take the rows that columns are judged by."""
-        self.rows = [int(value) for value in np.asarray(values).ravel()]
+        """Take the rows that columns are judged by: the first that are named."""
+        self.rows = self.rows or [int(value) for value in np.asarray(values).ravel()]
         return _Layer(_Tensor(self, "rows", tuple(shape)))
 
     def add_gather(self, _data: _Tensor, _indices: _Tensor, axis: int) -> _Layer:
@@ -178,9 +190,18 @@ class _Network:
         return _Layer(_Tensor(self, "best", (-1, -1)))
 
     def add_topk(self, _data: _Tensor, _operation: TopKOperation, k: int, _axes: int) -> _Layer:
-        """Take the best columns."""
-        self.k = int(k)
+        """Take the best columns, and once more the best row of those."""
+        self.k = self.k or int(k)
         return _Layer(_Tensor(self, "values", (-1, k)), _Tensor(self, "places", (-1, k)))
+
+    def add_cast(self, _data: _Tensor, to_type: DataType) -> _Layer:
+        """Make numbers of places."""
+        return _Layer(_Tensor(self, "numbers", (-1, 1, self.k), to_type))
+
+    def add_concatenation(self, _parts: Sequence[_Tensor]) -> _Layer:
+        """Join box, best row and its number."""
+        self.joins = True
+        return _Layer(_Tensor(self, "joined", (-1, 6, self.k)))
 
     def output_shape(self) -> tuple[int, ...]:
         """Return the file's own output's shape, once the input's is fixed."""
@@ -226,7 +247,8 @@ class OnnxParser:
             return False
         for value in network.model.graph.input:
             shape = tuple(dim.dim_value or -1 for dim in value.type.tensor_type.shape.dim)
-            network.inputs.append(_Tensor(network, value.name, shape))
+            half = value.type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+            network.inputs.append(_Tensor(network, value.name, shape, DataType.HALF if half else DataType.FLOAT))
         network.outputs = [_Tensor(network, value.name) for value in network.model.graph.output]
         return True
 
@@ -293,9 +315,11 @@ class Builder:
         head = {
             "profiles": [profile.shapes for profile in config.profiles],
             "input": network.inputs[0].name,
+            "input_type": network.inputs[0].dtype.name,
             "output": network.outputs[0].name,
             "rows": network.rows,
             "k": network.k,
+            "joins": network.joins,
         }
         return b"".join((_MAGIC, json.dumps(head).encode(), b"\n", network.model.SerializeToString()))
 
@@ -339,9 +363,9 @@ class _Engine:
         """Return which of them has this name."""
         return TensorIOMode.INPUT if name == self.facts["input"] else TensorIOMode.OUTPUT
 
-    def get_tensor_dtype(self, _name: str) -> DataType:
-        """Return the type of both."""
-        return DataType.FLOAT
+    def get_tensor_dtype(self, name: str) -> DataType:
+        """Return the type of a tensor: the output's is float."""
+        return DataType[self.facts["input_type"]] if name == self.facts["input"] else DataType.FLOAT
 
     def create_runtime_config(self) -> _RuntimeConfig:
         """Return a configuration for contexts."""
@@ -384,11 +408,11 @@ def _is_exact() -> bool:
 class _Memory:
     """Memory of the GPU that is not torch's, as torch takes it."""
 
-    def __init__(self, address: int, shape: tuple[int, ...]) -> None:
+    def __init__(self, address: int, shape: tuple[int, ...], dtype: DataType) -> None:
         self.__cuda_array_interface__ = {
             "version": 3,
             "shape": shape,
-            "typestr": "<f4",
+            "typestr": "<f2" if dtype is DataType.HALF else "<f4",
             "data": (address, False),
             "strides": None,
         }
@@ -396,7 +420,7 @@ class _Memory:
 
 class _Context:
     def __init__(self, engine: _Engine) -> None:
-        self._facts = engine.facts
+        self._engine, self._facts = engine, engine.facts
         self._workspace_bytes = engine.device_memory_size_v2
         self._graph = TorchGraph(engine.model, "cuda", exact=_is_exact())
         self._shapes: dict[str, tuple[int, ...]] = {}
@@ -436,7 +460,8 @@ class _Context:
         """Bind a tensor; its view is made now, since nothing may be made while a graph is recorded."""
         self._addresses[name] = address
         if (name, address) not in self._views:
-            self._views[name, address] = torch.as_tensor(_Memory(address, self._shapes[name]), device="cuda")
+            memory = _Memory(address, self._shapes[name], self._engine.get_tensor_dtype(name))
+            self._views[name, address] = torch.as_tensor(memory, device="cuda")
         return True
 
     def execute_async_v3(self, stream: int) -> bool:
@@ -449,12 +474,16 @@ class _Context:
         return True
 
     def _kept(self, found: torch.Tensor) -> torch.Tensor:
-        """Return the `k` columns whose best row of `rows` is largest."""
+        """Return the `k` columns whose best row of `rows` is largest, whole or with that row alone."""
         rows, k = self._facts["rows"], self._facts["k"]
         if not k:
             return found
         places = found[:, rows[0] : rows[-1] + 1].amax(1).topk(k, dim=1).indices
-        return found.gather(2, places[:, None].expand(-1, found.shape[1], -1))
+        kept = found.gather(2, places[:, None].expand(-1, found.shape[1], -1))
+        if not self._facts["joins"]:
+            return kept
+        scores, numbers = kept[:, rows[0] : rows[-1] + 1].max(1, keepdim=True)
+        return torch.cat([kept[:, : rows[0]], scores, numbers.to(kept.dtype)], 1)
 
 
 class _Unrecordable(_Context):

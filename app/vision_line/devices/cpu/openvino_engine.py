@@ -108,9 +108,9 @@ def _execution(model: Model, low_precision: bool, precision: str) -> dict[str, s
 
 
 def _with_interleaved_input(network: ov.Model) -> ov.Model:
-    """Return the network with an input (1, h, w, 3)."""
+    """Return the network with an input (1, h, w, 3) of float32, whatever its file's is."""
     steps = PrePostProcessor(network)
-    steps.input().tensor().set_layout(ov.Layout("NHWC"))
+    steps.input().tensor().set_layout(ov.Layout("NHWC")).set_element_type(ov.Type.f32)
     steps.input().model().set_layout(ov.Layout("NCHW"))
     return steps.build()
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
+from vision_line.devices.model.bundle import WEIGHTS_ALONE
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.tensorrt.build import (
     OnBuildProgress,
@@ -133,9 +134,9 @@ def written_for(model: Model, library: Library) -> tuple[ModelVariant, ...]:
     """Return the variants of `model` that engines of `library` are made of, the one that suits it first. Pure.
 
     TensorRT computes INT8 and what is between in the types of the file, so it gets float16 between. TensorRT-RTX keeps
-    INT8 weights and computes in float: nothing is won for it by another file.
+    INT8 weights and computes in float whatever the file says: pairs of activations would only be arithmetic to it.
     """
-    suited = model.gpu_variants if library is Library.TENSORRT else ()
+    suited = [one for one in model.gpu_variants if library is Library.TENSORRT or one.name == WEIGHTS_ALONE]
     return (*suited, model.variants[0])
 
 
@@ -143,7 +144,8 @@ def as_written(model: Model, variant: ModelVariant) -> Model:
     """Return `model` with the file of one of its variants."""
     if variant is model.variants[0]:
         return model
-    return replace(model, path=variant.path, sha256=variant.sha256)
+    precision = variant.precision or model.precision
+    return replace(model, path=variant.path, sha256=variant.sha256, precision=precision)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.cuda.context import translated_errors
-from vision_line.devices.cuda.surface import Surface
+from vision_line.devices.cuda.surface import PixelFormat, Surface
 from vision_line.devices.preprocessing.definition import colour_coefficients, plan_taps
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
@@ -68,6 +68,11 @@ FRAME_PARAMS = np.dtype(
     align=True,
 )
 
+#: A frame's record of `FRAME_PARAMS`, as words: (FRAME_WORDS,).
+Record = NDArray[np.uint64]
+FRAME_WORDS = FRAME_PARAMS.itemsize // np.dtype(np.uint64).itemsize
+_LUMA_WORD, _CHROMA_WORD = 0, _PLANE.itemsize // np.dtype(np.uint64).itemsize  # where the planes' `samples` are
+
 TapTable = NDArray[np.uint16]  # (1 + k, outputs): the first of k neighbouring source positions, then k Q15 weights
 
 logger = logging.getLogger(__name__)
@@ -90,11 +95,15 @@ class PlaneTaps:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Tables:
-    """The tap tables of one geometry, in one piece of the GPU's memory."""
+    """The tap tables of one geometry, in one piece of the GPU's memory, and the records that were made with them.
+
+    Of a camera's frames only the addresses differ: the rest of their record is kept by colour, format and pitches.
+    """
 
     buffer: Buffer
     luma: PlaneTaps
     chroma: PlaneTaps
+    records: dict[tuple[Colour, PixelFormat, int, int], Record] = field(default_factory=dict)
 
 
 class LetterboxKernel:
@@ -117,8 +126,8 @@ class LetterboxKernel:
             code = build_cubin(int(device.arch), cache_dir)
             self._kernel: Kernel = code.get_kernel("letterbox_half" if half else "letterbox_float")
 
-    def describe(self, surface: Surface, colour: Colour, box: Letterbox, out: np.void) -> None:
-        """Fill `out`, a record of `FRAME_PARAMS`, so that a launch letterboxes `surface` as `box` says.
+    def describe(self, surface: Surface, colour: Colour, box: Letterbox, out: Record) -> None:
+        """Fill `out`, one of `frame_records`, so that a launch letterboxes `surface` as `box` says.
 
         The first frame of a geometry waits for the upload of its tap tables; the others allocate nothing.
 
@@ -129,7 +138,15 @@ class LetterboxKernel:
         if surface.size_wh != box.src_wh:
             raise ValueError(f"letterbox: expected a frame of {box.src_wh}, found {surface.size_wh}")
         tables = self._tables_of(box)
-        describe_frame(surface, colour, box, (tables.luma, tables.chroma), out)
+        kind = (colour, surface.format, surface.luma_pitch, surface.chroma_pitch)
+        kept = tables.records.get(kind)
+        if kept is None:
+            record = np.zeros(1, FRAME_PARAMS)
+            describe_frame(surface, colour, box, (tables.luma, tables.chroma), record[0])
+            kept = tables.records[kind] = record.view(np.uint64)
+        out[:] = kept
+        upper = surface.format.upper_byte
+        out[_LUMA_WORD], out[_CHROMA_WORD] = surface.luma + upper, surface.chroma + upper
 
     def launch(
         self, stream: Stream | GraphBuilder, params: Buffer, count: int, dst_hw: ShapeHW, output_address: int
@@ -222,12 +239,16 @@ def _upload_tables(box: Letterbox, device: Device, stream: Stream) -> _Tables:
     return _Tables(buffer, PlaneTaps(*addresses[:2], *taps[:2]), PlaneTaps(*addresses[2:], *taps[2:]))
 
 
+def frame_records(memory: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Return the records (n, FRAME_WORDS) that lie in `memory`."""
+    return memory.view(np.uint64).reshape(-1, FRAME_WORDS)
+
+
 def describe_frame(
     surface: Surface, colour: Colour, box: Letterbox, taps: tuple[PlaneTaps, PlaneTaps], out: np.void
 ) -> None:
     """Fill `out`, a record of `FRAME_PARAMS`; `taps` are those of luma and chroma."""
-    sample_bytes = surface.format.sample_bytes
-    upper = sample_bytes - 1  # samples are little-endian: the upper byte is the second of two
+    sample_bytes, upper = surface.format.sample_bytes, surface.format.upper_byte
     _describe_plane(out["luma"], surface.luma + upper, surface.luma_pitch, taps[0])
     _describe_plane(out["chroma"], surface.chroma + upper, surface.chroma_pitch, taps[1])
     out["sample_bytes"] = sample_bytes

@@ -13,7 +13,7 @@ import numpy as np
 
 from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.cuda.engine_cache import cache_folder, choose_library, engine_sources, target_of
-from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.cuda.kernel import LetterboxKernel, Record
 from vision_line.devices.cuda.memory import Reserve
 from vision_line.devices.cuda.proven_engine import EngineOpener, ProvenEngine
 from vision_line.devices.cuda.slots import Batch, Slot
@@ -54,7 +54,7 @@ class SlotPipeline:
         """
         self._gpu = gpu
         self._model = model
-        self._cache = cache
+        self._cache = cache or cache_folder()
         self._stop = stop
         self._on_status = on_status
         library = choose_library()
@@ -64,7 +64,7 @@ class SlotPipeline:
         self._engines: dict[ShapeHW, Engine] = {}
         self._proven: dict[ShapeHW, ProvenEngine] = {}
         prover = Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
-        self._opener = EngineOpener(gpu, self._trt, model, prover)
+        self._opener = EngineOpener(gpu, self._trt, model, prover, self._cache)
         self._kernels: dict[bool, LetterboxKernel] = {}  # by whether the input is of half precision
         self._streams = [gpu.open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams
@@ -147,7 +147,7 @@ class SlotPipeline:
         while self._streams:
             self._streams.pop().close()
 
-    def _describe(self, frame: Frame, shape: ShapeHW, record: np.void) -> Letterbox:
+    def _describe(self, frame: Frame, shape: ShapeHW, record: Record) -> Letterbox:
         data = frame.data
         if not isinstance(data, Surface) or data.device != self._gpu.index:
             raise DeviceError(
@@ -171,7 +171,7 @@ class SlotPipeline:
     def _prepare(self, shape: ShapeHW, engine: Engine, workspace_bytes: int) -> None:
         half = _takes_half(engine)
         if half not in self._kernels:
-            folder = (self._cache or cache_folder()).parent / "kernels"
+            folder = self._cache.parent / "kernels"
             kernel = LetterboxKernel(self._gpu.device, self._uploads, half=half, cache_dir=folder)
             self._kernels = self._kernels | {half: kernel}
         workspace = self._workspace.at_least(workspace_bytes)

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ import numpy as np
 
 from vision_line.devices.cuda.engine_cache import EngineSource
 from vision_line.devices.cuda.memory import Scratch, open_scratch
+from vision_line.devices.cuda.runtime_cache import runtime_cache_path
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
 from vision_line.devices.model.agreement import Output, Tolerance
 from vision_line.devices.model.model import Model, ModelVariant
@@ -50,12 +52,13 @@ class ProvenEngine:
 class EngineOpener:
     """Opens the engines of one model on one GPU."""
 
-    def __init__(self, gpu: GpuContext, trt: ModuleType, model: Model, prover: Prover) -> None:
-        """`trt` is the library's module."""
+    def __init__(self, gpu: GpuContext, trt: ModuleType, model: Model, prover: Prover, cache: Path) -> None:
+        """`trt` is the library's module; `cache` the folder for all engines."""
         self._gpu = gpu
         self._trt = trt
         self._model = model
         self._prover = prover
+        self._cache = cache
 
     def open(self, sources: Iterable[EngineSource], shape_hw: ShapeHW, stream: Stream) -> ProvenEngine:
         """Return the first of `sources` that can be loaded and whose proof holds; `stream` is what sets it up.
@@ -68,7 +71,9 @@ class EngineOpener:
         for source in sources:
             precision = read_manifest(source.path).precision
             try:
-                engine = Engine(self._trt, source.path.read_bytes(), shape_hw, str(source.path), stream)
+                plan = source.path.read_bytes()
+                kernels = runtime_cache_path(self._cache, plan, self._gpu.name)
+                engine = Engine(self._trt, plan, shape_hw, str(source.path), stream, kernels)
             except DeviceError as exc:
                 logger.warning("the engine is not used: %s", exc)
                 faults.append(str(exc))
@@ -90,7 +95,8 @@ class EngineOpener:
 
     def _prove(self, engine: Engine, precision: str, variant: ModelVariant, shape_hw: ShapeHW) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
-        tolerance = TOLERANCE if precision == self._model.precision else FP16_TOLERANCE
+        of_its_own_file = precision == (variant.precision or self._model.precision)
+        tolerance = TOLERANCE if of_its_own_file else FP16_TOLERANCE
         with ExitStack() as undo:
             scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
             for bucket in BUCKETS:

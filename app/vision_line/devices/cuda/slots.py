@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, FRAME_WORDS, LetterboxKernel, frame_records
 from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine
 from vision_line.devices.result_reader import Outputs
@@ -65,7 +65,7 @@ class Slot:
         self._results = Reserve(pinned)
         self._host_params = pinned(FRAME_PARAMS.itemsize * MAX_BATCH)
         self._device_params = device.allocate(self._host_params.size, stream=self.stream)
-        self.params: NDArray[np.void] = host_view(self._host_params).view(FRAME_PARAMS)  # (MAX_BATCH,)
+        self.params: NDArray[np.uint64] = frame_records(host_view(self._host_params))  # (MAX_BATCH, FRAME_WORDS)
         self._memory: dict[ShapeHW, _Memory] = {}
 
     def place(self, shape_hw: ShapeHW, engine: Engine) -> Addresses:
@@ -119,7 +119,7 @@ class Slot:
         """Free everything; the slot's work has ended. May be called twice."""
         self.ready = ()
         self._memory.clear()
-        self.params = np.empty(0, FRAME_PARAMS)
+        self.params = np.empty((0, FRAME_WORDS), np.uint64)
         for reserve in (self._input, self._output, self._results):
             reserve.close()
         self._device_params.close()

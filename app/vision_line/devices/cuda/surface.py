@@ -44,6 +44,11 @@ class PixelFormat(StrEnum):
         return 1 if self is PixelFormat.NV12 else 2
 
     @property
+    def upper_byte(self) -> int:
+        """Return where in a sample its upper byte is; samples are little-endian."""
+        return self.sample_bytes - 1
+
+    @property
     def ffmpeg_name(self) -> str:
         """Return what FFmpeg calls a host copy of it; ten bits are kept of P016."""
         return "nv12" if self is PixelFormat.NV12 else "p010le"

@@ -12,11 +12,13 @@ from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
+from vision_line.devices.cuda.runtime_cache import RuntimeCache
 from vision_line.devices.tensorrt.build import open_logger
 from vision_line.devices.tensorrt.engine_layers import EngineLayer, read_layers
 from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES
@@ -72,7 +74,15 @@ class Addresses:
 class Engine:
     """One plan, loaded. Opened and prepared by one thread, then started by another; closed when nothing runs."""
 
-    def __init__(self, trt: ModuleType, plan: bytes, shape_hw: ShapeHW, where: str, stream: Stream) -> None:
+    def __init__(
+        self,
+        trt: ModuleType,
+        plan: bytes,
+        shape_hw: ShapeHW,
+        where: str,
+        stream: Stream,
+        runtime_cache: Path | None = None,
+    ) -> None:
         """Load `plan` and make its contexts for `shape_hw`; they cannot run before `prepare`.
 
         Args:
@@ -81,6 +91,7 @@ class Engine:
             shape_hw: the input shape that it was built for.
             where: names the engine in errors.
             stream: what is set up on the GPU is queued here.
+            runtime_cache: where kernels that are compiled now are kept for the next start; None: nowhere.
 
         Raises:
             DeviceError: the library cannot load it, or its inputs and outputs are not those of a detection model.
@@ -88,6 +99,7 @@ class Engine:
         self._trt = trt
         self._where = where
         self._logger = open_logger(trt)
+        self._kernels = RuntimeCache(runtime_cache)
         self._runtime = self._open_runtime()
         self._engine = self._checked(self._runtime.deserialize_cuda_engine(plan), "cannot be loaded")
         input_name, output_name = self._names()
@@ -116,6 +128,7 @@ class Engine:
         for context in self._contexts.values():
             context.set_device_memory(int(workspace.handle), workspace.size)
         self._warm_up(gpu, stream)
+        self._kernels.keep()
         for addresses in slots:
             self._starts.append({bucket: self._start(bucket, addresses, recorder) for bucket in BUCKETS})
 
@@ -160,6 +173,7 @@ class Engine:
         while self._closers:
             self._closers.pop()()
         self._contexts.clear()
+        self._kernels.close()
         self._engine = self._runtime = None
 
     def _open_runtime(self) -> tensorrt.Runtime:
@@ -191,6 +205,7 @@ class Engine:
             config.dynamic_shapes_kernel_specialization_strategy = (
                 self._trt.DynamicShapesKernelSpecializationStrategy.EAGER
             )
+        self._kernels.attach(config)
         context = self._checked(self._engine.create_execution_context(config), "gives no context")
         profile = _profile_for(shape[0])
         self._checked(context.set_optimization_profile_async(profile, int(stream.handle)), f"has no profile {profile}")

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vision_line.devices.cuda.context import translated_errors
-from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel, frame_records
 from vision_line.devices.cuda.memory import allocate, host_view, open_stream, pinned
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine, TensorPlace
 from vision_line.devices.preprocessing.letterbox import Letterbox
@@ -139,7 +139,7 @@ def _describe(
     kernel: LetterboxKernel, frames: Sequence[tuple[Surface, Colour]], shape_hw: ShapeHW, host: Buffer
 ) -> None:
     """Fill the records in `host` with `frames` in turn."""
-    records = host_view(host).view(FRAME_PARAMS)
+    records = frame_records(host_view(host))
     for record, (surface, colour) in zip(records, itertools.cycle(frames), strict=False):
         kernel.describe(surface, colour, Letterbox(surface.size_wh, shape_hw), record)
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors, split_rows
 from vision_line.errors import RunError
 from vision_line.frames import Boxes
 
@@ -221,7 +221,15 @@ def _places(kind: HeadKind, classes: int, output: Output) -> tuple[Boxes, NDArra
     if kind is HeadKind.END2END:
         return _listed(output, classes)
     centre, half = output[:2], output[2:4] / 2
-    return np.concatenate([centre - half, centre + half]).T, output[4 : 4 + classes].T
+    boxes = np.concatenate([centre - half, centre + half]).T
+    scores, numbers = split_rows(output, classes)
+    if numbers is None:
+        return boxes, scores.T
+    _, listed = _listed(np.column_stack([boxes, scores[0], numbers]), classes)
+    # where nothing is found, the class that leads by a hair says nothing: right engines differ in it
+    weak = scores[0] < FLOOR
+    listed[weak] = scores[0, weak, None]
+    return boxes, listed
 
 
 def _listed(rows: NDArray[np.float32], classes: int) -> tuple[Boxes, NDArray[np.float32]]:

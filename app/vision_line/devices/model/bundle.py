@@ -23,9 +23,13 @@ FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]  # bes
 Side = Annotated[int, Field(ge=32, le=8192)]
 Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+InputDtype = Literal["float32", "float16"]
 VariantName = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]
 MAX_CLASS_NAME = 100
 ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
+
+#: Variant for GPUs whose weights alone are INT8: for a library that computes in float whatever the pairs say.
+WEIGHTS_ALONE = "qdq-s8-weights-fp16"
 
 #: Unicode categories of what no name shows: controls, surrogates, unassigned, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
@@ -65,8 +69,8 @@ class BundleInput(_Frozen):
     """The input's name in the graph."""
     layout: Literal["NCHW"] = "NCHW"
     """Order of the axes."""
-    dtype: Literal["float32"] = "float32"
-    """Element type."""
+    dtype: InputDtype = "float32"
+    """Element type of the model file's input; each variant's file says its own."""
     dynamic: bool
     """true: height and width may be any multiple of `stride`; false: only the one shape in `input_shapes_hw`."""
 
@@ -98,7 +102,8 @@ class BundleModel(_Frozen):
     forms: tuple[BundleVariant, ...] = ()
     """Other variants of the file for processors, in the order in which they are tried."""
     gpu_variants: tuple[BundleVariant, ...] = ()
-    """Variants that GPUs compute faster, the best first: `qdq-s8-symmetric-fp16` has float16 between its pairs."""
+    """Variants that GPUs compute faster, the best first: `qdq-s8-symmetric-fp16` has float16 between its pairs,
+    `qdq-s8-weights-fp16` has no pairs but those of its weights."""
 
     @property
     def variant(self) -> str:

@@ -18,8 +18,15 @@ MAX_DETECTIONS = 300
 
 Output = NDArray[np.float32]
 
+#: Rows of an output before the class scores: centre x, y, width, height.
+BOX_ROWS = 4
+#: From so many classes on an engine on a GPU hands back each box's best class alone, (6, n): half the bytes or less.
+_BEST_CLASS_FROM = 8
+
 #: Boxes that are compared each with each; more are taken in blocks, best first, until there are enough.
 BLOCK = 256
+
+_SCORE_ROW, _CLASS_ROW, _BEST_CLASS_ROWS = 4, 5, 6
 
 Mask = NDArray[np.bool_]
 Rows = NDArray[np.intp]
@@ -29,7 +36,20 @@ class HeadKind(StrEnum):
     """Layout of a network's output. Stable: written in `bundle.json`."""
 
     YOLOV8 = "yolov8"  # (4 + classes, n): centre x, y, width, height, class scores; NMS outside (v8, 11, ...)
+    # or of engines on a GPU, with many classes, (6, n): centre x, y, width, height, the best score, its class
     END2END = "end2end"  # (n, 6): x1, y1, x2, y2, score, class; nothing left to suppress (v10, 26, exports with NMS)
+
+
+def has_best_class(classes: int) -> bool:
+    """Whether an engine on a GPU hands back the best class of each box alone, of a yolov8 head with `classes`."""
+    return classes >= _BEST_CLASS_FROM
+
+
+def split_rows(output: Output, classes: int) -> tuple[Output, Output | None]:
+    """Return the scores (classes or 1, n) in a yolov8 head's output, and the classes (n,) where it has one a box."""
+    if has_best_class(classes) and len(output) == _BEST_CLASS_ROWS:
+        return output[_SCORE_ROW : _SCORE_ROW + 1], output[_CLASS_ROW]
+    return output[BOX_ROWS : BOX_ROWS + classes], None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,29 +81,36 @@ class HeadDecoder:
         return self._decode_yolov8(output)
 
     def _decode_yolov8(self, output: Output) -> Detections:
-        best = np.maximum.reduce(output[4:])
+        classes = len(self.score_floor)
+        best = np.maximum.reduce(split_rows(output, classes)[0])
         _check_numbers(best)
         (rows,) = (best > self._lowest_floor).nonzero()
         if not rows.size:
             return Detections.empty()
         candidates = output.take(rows, axis=1)
-        _check_numbers(candidates[:4])
+        _check_numbers(candidates[:BOX_ROWS])
         score: Scores = best[rows]
-        class_id: ClassIds = candidates[4:].argmax(axis=0).astype(np.int32)
-        found = Detections(_to_xyxy(candidates[:4]), score, class_id)
+        scores, numbers = split_rows(candidates, classes)
+        class_id: ClassIds = scores.argmax(axis=0).astype(np.int32) if numbers is None else _class_ids(numbers, classes)
+        found = Detections(_to_xyxy(candidates[:BOX_ROWS]), score, class_id)
         wanted = score > self.score_floor[class_id]
         if not wanted.all():
             found = found[wanted]
         return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
 
     def _decode_end2end(self, output: Output) -> Detections:
-        _check_numbers(output[:, 4:])
-        # clipped, because an id out of range would be an index error in the middle of the run
-        class_id = np.clip(output[:, 5], 0, len(self.score_floor) - 1).astype(np.int32)
+        _check_numbers(output[:, 4])
+        class_id = _class_ids(output[:, 5], len(self.score_floor))
         rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
         rows = rows[np.argsort(-output[rows, 4], kind="stable")][: self.max_detections]
         _check_numbers(output[rows, :4])
         return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows])
+
+
+def _class_ids(numbers: Output, classes: int) -> ClassIds:
+    _check_numbers(numbers)
+    # clipped, because an id out of range would be an index error in the middle of the run
+    return np.clip(numbers, 0, classes - 1).astype(np.int32)
 
 
 def _check_numbers(values: Output) -> None:

@@ -12,9 +12,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant, check_class_names
+from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant, InputDtype, check_class_names
 from vision_line.devices.model.heads import HeadKind
-from vision_line.devices.model.onnx_header import FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
+from vision_line.devices.model.onnx_header import FLOAT16, FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
@@ -26,16 +26,19 @@ SHIPPED_BUNDLE = Path(__file__).parents[2] / "models" / "pcb-demo"
 DEFAULT_SCORE = 0.25
 DEFAULT_NMS_IOU = 0.7
 
+_DTYPES: dict[int, InputDtype] = {FLOAT32: "float32", FLOAT16: "float16"}
+
 _WANTED = "a detection model exported by Ultralytics to ONNX"
 
 
 @dataclass(frozen=True, slots=True)
 class ModelVariant:
-    """One way in which the network of a model is written, in a file of its own."""
+    """One way in which the network of a model is written, in a file of its own; "" for a precision: the model's."""
 
     name: str
     path: Path
     sha256: str = ""
+    precision: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,8 @@ class Model:
     whether others are possible at all. Two models with the same `sha256` give the same detections. `variants` are the
     ways in which it is written for processors, first that of `path`, and `gpu_variants` those that GPUs compute faster,
     the best first; `proof` is what engines of it are proven by, None: there is none.
-    `quantization` is the encoding that the file says its Q/DQ pairs have, None: it says nothing.
+    `quantization` is the encoding that the file says its Q/DQ pairs have, None: it says nothing. `input_dtype` is what
+    `path` takes; each variant's file says its own.
     """
 
     name: str
@@ -65,6 +69,7 @@ class Model:
     variants: tuple[ModelVariant, ...]
     gpu_variants: tuple[ModelVariant, ...] = ()
     quantization: str | None = None
+    input_dtype: InputDtype = "float32"
     proof: Proof | None = field(default=None, compare=False, repr=False)
 
     def content(self, path: Path) -> bytes:
@@ -85,7 +90,7 @@ def open_model(path: Path | None) -> Model:
     """Return the model in the bundle folder or ONNX file `path`; None means the bundle that is shipped.
 
     Raises:
-        ModelError: missing, corrupt, altered, another task's model, or an input that is not (n, 3, h, w) float32.
+        ModelError: missing, corrupt, altered, another task's model, or an input that is not (n, 3, h, w) of floats.
     """
     path = SHIPPED_BUNDLE if path is None else path
     if path.is_dir():
@@ -102,6 +107,8 @@ def _open_bundle(folder: Path) -> Model:
     header = _header(path, content)
     network_input = _checked_input(path, header)
     _check_bundle_input(path, bundle, network_input)
+    if (found := _DTYPES[network_input.element]) != bundle.model.input.dtype:
+        raise ModelError(f"{path}: expected a {bundle.model.input.dtype} input as in {BUNDLE_FILE}, found {found}")
     _check_class_count(path, header, bundle.head, len(bundle.classes))
     return Model(
         name=bundle.name,
@@ -123,6 +130,7 @@ def _open_bundle(folder: Path) -> Model:
         ),
         gpu_variants=tuple(_variants(folder, bundle, bundle.model.gpu_variants)),
         quantization=bundle.model.quantization,
+        input_dtype=bundle.model.input.dtype,
         proof=_proof(folder, bundle),
     )
 
@@ -134,7 +142,7 @@ def _variants(folder: Path, bundle: Bundle, described: Iterable[BundleVariant]) 
         header = _header(path, _read_hashed(path, variant.sha256))
         _check_bundle_input(path, bundle, _checked_input(path, header))
         _check_class_count(path, header, bundle.head, len(bundle.classes))
-        yield ModelVariant(variant.form, path, variant.sha256)
+        yield ModelVariant(variant.form, path, variant.sha256, header.precision)
 
 
 def _proof(folder: Path, bundle: Bundle) -> Proof | None:
@@ -202,6 +210,7 @@ def _open_exported(path: Path) -> Model:
         bundle=None,
         variants=(ModelVariant(metadata.get("quantization") or header.precision, path, sha256),),
         quantization=metadata.get("quantization"),
+        input_dtype=_DTYPES[network_input.element],
     )
 
 
@@ -233,8 +242,10 @@ def _checked_input(path: Path, header: OnnxHeader) -> TensorInfo:
     batch, channels, height, width = network_input.shape
     if channels not in (3, None) or batch not in (1, None) or (height is None) != (width is None):
         raise ModelError(f"{path}: expected an input (1, 3, height, width), found {network_input.shape}")
-    if network_input.element != FLOAT32:
-        raise ModelError(f"{path}: expected a float32 input, found ONNX element type {network_input.element}")
+    if network_input.element not in _DTYPES:
+        raise ModelError(
+            f"{path}: expected a float32 or float16 input, found ONNX element type {network_input.element}"
+        )
     return network_input
 
 

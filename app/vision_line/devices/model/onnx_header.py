@@ -57,7 +57,7 @@ class OnnxHeader:
     metadata: dict[str, str]
     inputs: tuple[TensorInfo, ...]
     outputs: tuple[TensorInfo, ...]
-    precision: str  # "int8" with Q/DQ nodes, "fp16" with half weights, else "fp32"
+    precision: str  # "int8" with pairs of activations, "fp16" with more float16 than float32 constants, else "fp32"
     elsewhere: tuple[str, ...] = ()  # files beside the model that hold tensors of it, each once
 
 
@@ -114,10 +114,10 @@ def _with_graph(metadata: dict[str, str], graph: memoryview) -> OnnxHeader:
     weights = [dict(_fields(tensor)) for tensor in parts[_GRAPH_INITIALIZER]]
     # files of IR version 3 list their weights among the inputs
     weight_names = {_text(weight.get(_TENSOR_NAME)) for weight in weights}
-    halves = sum(weight.get(_TENSOR_DATA_TYPE) == FLOAT16 for weight in weights)
+    halves, singles = (sum(weight.get(_TENSOR_DATA_TYPE) == kind for weight in weights) for kind in (FLOAT16, FLOAT32))
     inputs = tuple(info for info in map(_tensor_info, parts[_GRAPH_INPUT]) if info.name not in weight_names)
     outputs = tuple(map(_tensor_info, parts[_GRAPH_OUTPUT]))
-    precision = "int8" if "QuantizeLinear" in operators else "fp16" if 2 * halves > len(weights) else "fp32"
+    precision = "int8" if "QuantizeLinear" in operators else "fp16" if halves > singles else "fp32"
     return OnnxHeader(metadata, inputs, outputs, precision)
 
 

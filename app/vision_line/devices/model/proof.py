@@ -28,7 +28,7 @@ from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
 #: Largest file, in bytes: a proof travels with every bundle.
-MAX_PROOF_BYTES = 200_000
+MAX_PROOF_BYTES = 240_000
 _MAX_UNPACKED_BYTES = 64 * 2**20
 
 Images = NDArray[np.uint8]  # (n, h, w, 3) RGB

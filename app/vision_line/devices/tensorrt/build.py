@@ -205,7 +205,7 @@ def _build(
             f"{model.path}: {target.library} {trt.__version__} cannot build it for SM {target.sm}: {logger}"
         )
     if cache is not None:
-        (folder / _TIMING_CACHE).write_bytes(bytes(cache.serialize()))
+        write_whole(folder / _TIMING_CACHE, bytes(cache.serialize()))
     content = bytes(plan)
     manifest = EngineManifest(
         manifest_version=MANIFEST_VERSION,
@@ -295,7 +295,12 @@ def _open_timing_cache(config: tensorrt.IBuilderConfig, target: Target, folder: 
     if target.library is not Library.TENSORRT:
         return None
     path = folder / _TIMING_CACHE
-    cache = config.create_timing_cache(path.read_bytes() if path.exists() else b"")
+    stored = path.read_bytes() if path.exists() else b""
+    cache = config.create_timing_cache(stored)
+    if config.set_timing_cache(cache, ignore_mismatch=False):
+        return cache
+    logger.info("%s: measured on another GPU or by another version: all is measured again, and kept in its place", path)
+    cache = config.create_timing_cache(b"")
     config.set_timing_cache(cache, ignore_mismatch=False)
     return cache
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vision_line.devices.model.heads import BOX_ROWS, has_best_class
 from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
@@ -15,17 +16,16 @@ from vision_line.ports import ShapeHW
 if TYPE_CHECKING:
     import tensorrt
 
-BOX_ROWS = 4  # centre x, y, width, height come before the class scores
-
 
 def keep_best_anchors(
     trt: ModuleType, network: tensorrt.INetworkDefinition, model: Model, shape_hw: ShapeHW, limit: int
 ) -> None:
     """Reduce the output (n, 4 + classes, anchors) to the anchors whose best class scores highest.
 
-    The output keeps its name, its rows and their meaning, so a head is decoded as before; it has `limit` columns, or as
-    many as there are anchors at `shape_hw` if these are fewer, in descending order of their best score. Detections are
-    the same unless more than `limit` anchors of one frame lie above the score floor; the weakest are lost then.
+    The output keeps its name; it has `limit` columns, or as many as there are anchors at `shape_hw` if these are fewer,
+    in descending order of their best score. Detections are the same unless more than `limit` anchors of one frame lie
+    above the score floor; the weakest are lost then. Its rows stay what they are, or with many classes become the box,
+    the best class's score, and that class's number, see `has_best_class`: a box counts for its best class only.
 
     Args:
         trt: the library's module.
@@ -41,9 +41,7 @@ def keep_best_anchors(
     output = network.get_output(0)
     anchors = _count_anchors(network, model, shape_hw)
     classes = len(model.classes)
-    score_rows = np.arange(BOX_ROWS, BOX_ROWS + classes, dtype=np.int32)
-    rows = _layer(network.add_constant((classes,), score_rows), "constant")
-    scores = _layer(network.add_gather(output, rows.get_output(0), 1), "gather")
+    scores = _rows(network, output, BOX_ROWS, classes)
     best = _layer(network.add_reduce(scores.get_output(0), trt.ReduceOperation.MAX, 1 << 1, False), "reduce")
     kept = _layer(network.add_topk(best.get_output(0), trt.TopKOperation.MAX, min(limit, anchors), 1 << 1), "top-k")
     columns = _layer(network.add_gather(output, kept.get_output(1), 2), "gather")
@@ -52,8 +50,29 @@ def keep_best_anchors(
     network.unmark_output(output)
     output.name = f"{name}_all"
     reduced = columns.get_output(0)
+    if has_best_class(classes):
+        reduced = _with_best_class(trt, network, reduced, classes)
     reduced.name = name
     network.mark_output(reduced)
+
+
+def _with_best_class(
+    trt: ModuleType, network: tensorrt.INetworkDefinition, reduced: tensorrt.ITensor, classes: int
+) -> tensorrt.ITensor:
+    """Return (n, 6, anchors), box, best class's score and that class's number, of (n, 4 + classes, anchors)."""
+    boxes = _rows(network, reduced, 0, BOX_ROWS).get_output(0)
+    scores = _rows(network, reduced, BOX_ROWS, classes)
+    best = _layer(network.add_topk(scores.get_output(0), trt.TopKOperation.MAX, 1, 1 << 1), "top-k")
+    number = _layer(network.add_cast(best.get_output(1), reduced.dtype), "cast")
+    joined = _layer(network.add_concatenation([boxes, best.get_output(0), number.get_output(0)]), "concatenation")
+    joined.axis = 1
+    return joined.get_output(0)
+
+
+def _rows(network: tensorrt.INetworkDefinition, output: tensorrt.ITensor, first: int, count: int) -> tensorrt.ILayer:
+    """Return what takes `count` rows of (n, rows, anchors) from `first` on."""
+    rows = _layer(network.add_constant((count,), np.arange(first, first + count, dtype=np.int32)), "constant")
+    return _layer(network.add_gather(output, rows.get_output(0), 1), "gather")
 
 
 def _count_anchors(network: tensorrt.INetworkDefinition, model: Model, shape_hw: ShapeHW) -> int:

@@ -59,8 +59,8 @@ def prove(context: Context, int8: Artifact) -> Stage:
         "proof": plain(recipe.proof),
     }
     data = (context.calibration_split,) if recipe.proof.pictures == "calibration" else ()
-    # version 2 has the variant for GPUs, and says that its gates were not checked
-    return context.stage("prove", work, key, after=int8.after, data=data, version=2)
+    # version 2 has the variant for GPUs, and says that its gates were not checked; 3 has two, with float16 inputs
+    return context.stage("prove", work, key, after=int8.after, data=data, version=3)
 
 
 def proven_bundle(context: Context, proven: Stage) -> Artifact:

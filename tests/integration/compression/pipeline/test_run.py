@@ -113,6 +113,7 @@ def test_every_family_becomes_a_bundle(
         "model.onnx",
         "model.s8-fp16.onnx",
         "model.u8-7bit.onnx",
+        "model.w8-fp16.onnx",
         "proof.npz",
     ]
     evaluation = Evaluation.read(bench.result("eval-int8-*/evaluation.json"))

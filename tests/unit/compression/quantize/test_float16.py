@@ -33,12 +33,15 @@ def element_types(path: Path) -> dict[str, int]:
 
 
 def test_a_float_file_becomes_half_up_to_the_heads_last_convolutions(yolo: Path, tmp_path: Path) -> None:
-    """Input and output stay float32, so that callers notice nothing; the DFL and the boxes stay float32 too."""
+    """Its input is half too, and nothing casts it; the DFL, the boxes and the output stay float32."""
     half = write_float16(yolo, tmp_path / "half.onnx")
 
     onnx.checker.check_model(str(half), full_check=True)
     model, types = load_model(half), element_types(half)
-    assert {types[value.name] for value in (*model.graph.input, *model.graph.output)} == {TensorProto.FLOAT}
+    assert [types[value.name] for value in model.graph.input] == [TensorProto.FLOAT16]
+    assert [types[value.name] for value in model.graph.output] == [TensorProto.FLOAT]
+    readers = [node.op_type for node in model.graph.node if model.graph.input[0].name in node.input]
+    assert "Cast" not in readers
     convolutions = {node.name: types[node.input[0]] for node in model.graph.node if node.op_type == "Conv"}
     assert [name for name, kind in convolutions.items() if kind == TensorProto.FLOAT] == ["head/dfl"]
     assert half.stat().st_size < 0.6 * yolo.stat().st_size

@@ -11,21 +11,24 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 from tests.builders import FULL
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
 from tests.fakes.faketensorrt import RecordableContext
 from tests.fakes.gpu_libraries.nvml import FakeNvml
 from tests.fakes.machine import CudaMachine
+from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices import stall
 from vision_line.devices.cuda.backend import open_cuda
-from vision_line.devices.cuda.slots import Slot
+from vision_line.devices.cuda.slots import MAX_BATCH, Slot
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS
-from vision_line.devices.model.model import Model
+from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import DeviceError, RunError, VisionLineError
 from vision_line.frames import Frame, Inspection
 
@@ -123,6 +126,27 @@ def test_results_are_right_in_every_order(open_line: OpenLine, schedule: Schedul
     found += line.collect(len(wanted) - len(found))
 
     assert found == wanted
+
+
+def test_an_input_of_half_precision_is_written_by_its_own_kernel(
+    cuda_machine: CudaMachine, model: Model, tmp_path: Path
+) -> None:
+    """Of half the size, and as from float32, the same frames give the same results."""
+    path = tmp_path / "half.onnx"
+    path.write_bytes(build_tiny_model(batch="n", element=TensorProto.FLOAT16))
+    half = open_model(path)
+    allocated: dict[str, int] = {}
+
+    for name, one in (("float", model), ("half", half)):
+        line = Line(cuda_machine, one, slots=1)
+        allocated[name] = cuda_machine.driver.live()["device bytes"]
+        for first in range(3):
+            line.submit(_shown(9, first))
+            assert line.collect(9) == _shown(9, first)
+        line.device.close()
+
+    assert half.input_dtype == "float16"
+    assert allocated["float"] - allocated["half"] >= MAX_BATCH * 3 * SHAPE[0] * SHAPE[1] * 2
 
 
 def _run_once(line: Line, first: Shown, streams: Sequence[Any]) -> list[Shown]:

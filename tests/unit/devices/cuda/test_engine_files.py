@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openvino as ov
@@ -27,6 +28,7 @@ from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt import engine_manifest
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path
 from vision_line.errors import DeviceError, ModelError
+from vision_line.frames import Detections
 
 SHAPE = (64, 128)
 TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
@@ -125,6 +127,23 @@ def test_engines_of_another_top_k_are_stale(
     assert cuda_machine.tensorrt.builds == 2
 
 
+def test_times_of_another_gpu_are_measured_again(
+    cuda_machine: CudaMachine, model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A folder that was copied from another machine: its timing cache is replaced, with a line in the log."""
+    built = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    cache = built.with_name("timing.cache")
+    assert cache.read_bytes() == b"+"
+    cache.write_bytes(b"of another GPU")
+    built.unlink()
+
+    with caplog.at_level(logging.INFO):
+        find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+
+    assert "measured on another GPU or by another version" in caplog.text
+    assert cache.read_bytes() == b"+"
+
+
 def test_a_build_can_be_stopped(cuda_machine: CudaMachine, model: Model) -> None:
     """Another thread sets the event; nothing is left but the folder."""
     stop = threading.Event()
@@ -198,6 +217,36 @@ def test_the_best_anchors_are_kept(
         np.testing.assert_array_equal(kept, everything[:, best])
 
 
+def test_of_many_classes_the_best_of_each_box_comes_back(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """Six rows in place of 24: the detections are the same, also with a floor for each class."""
+    path = tmp_path / "many.onnx"
+    path.write_bytes(build_tiny_model(batch="n", classes=20))
+    model = open_model(path)
+    engine = find_engine(model, SHAPE, TARGET, cuda_machine.cache)
+    content = engine.read_bytes().removeprefix(MAGIC).partition(b"\n")[2]
+    core = ov.Core()
+    images = np.random.default_rng(3).random((4, 3, *SHAPE), np.float32)
+    full = core.compile_model(core.read_model(model.path), "CPU")(images)[0]
+
+    reduced = core.compile_model(core.read_model(content, b""), "CPU")(images)[0]
+
+    assert (full.shape[1], reduced.shape[1]) == (24, 6)
+    found = 0
+    for floors in (class_floors(20, 0.1), np.linspace(0.3, 0.7, 20, dtype=np.float32)):
+        decoder = HeadDecoder(HeadKind.YOLOV8, floors, 0.7)
+        for whole, best in zip(full, reduced, strict=True):
+            expected, detections = decoder.decode(whole), decoder.decode(best)
+            found += len(detections)
+            assert sorted(zip(*_columns(expected), strict=True)) == sorted(zip(*_columns(detections), strict=True))
+    assert found
+    manifest = engine_manifest.check_engine(engine, model, SHAPE, TARGET, "10.16.1.11")
+    assert manifest.outputs[0].shape[1] == 6
+
+
+def _columns(found: Detections) -> tuple[list[Any], ...]:
+    return [tuple(box) for box in found.xyxy.tolist()], found.score.tolist(), found.class_id.tolist()
+
+
 def test_detections_are_the_same_with_the_best_anchors_alone(cuda_machine: CudaMachine, tmp_path: Path) -> None:
     """On the shipped model: boxes, scores and classes of noise, at the model's threshold and far below it."""
     model = open_model(None)
@@ -210,7 +259,7 @@ def test_detections_are_the_same_with_the_best_anchors_alone(cuda_machine: CudaM
     found = 0
     for number in range(3):
         coarse = rng.random((1, 3, 12 << number, 20 << number), np.float32)
-        image = np.kron(coarse, np.ones((1, 1, 16 >> number, 16 >> number), np.float32))
+        image = np.kron(coarse, np.ones((1, 1, 16 >> number, 16 >> number), np.float32)).astype(np.float16)
         for floor in (model.score_threshold, 0.01):
             decoder = HeadDecoder(HeadKind.YOLOV8, class_floors(len(model.classes), floor), model.nms_iou)
             everything, best = decoder.decode(full(image)[0][0]), decoder.decode(reduced(image)[0][0])

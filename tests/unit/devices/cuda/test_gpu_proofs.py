@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import sys
 from contextlib import closing
+from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import pytest
+from onnx import TensorProto
 from tests.fakes.faketensorrt import MAGIC
 from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
@@ -19,7 +22,8 @@ from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.cuda import engine_cache
 from vision_line.devices.cuda.backend import open_cuda
-from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, find_engine, written_for
+from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, as_written, find_engine, written_for
+from vision_line.devices.model.bundle import WEIGHTS_ALONE
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.build import ensure_engine
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path, manifest_path, read_manifest
@@ -128,12 +132,15 @@ def test_a_wrong_build_is_an_error(cuda_machine: CudaMachine, tmp_path: Path) ->
 
 
 def bundle_for_gpus(folder: Path, *, is_false: bool = False) -> Model:
-    """Return a bundle with a variant for GPUs, whose reference is perhaps of something else."""
+    """Return a bundle with two variants for GPUs, of which the reference of the first is perhaps of something else."""
     false = {(FLOAT16, SHAPE)} if is_false else set()
     quantized = build_tiny_model(quantized=True, batch="n")
     variants, gpu_variants = (
         {SIGNED: quantized},
-        {FLOAT16: build_tiny_model(quantized=True, batch="n", quantization=FLOAT16)},
+        {
+            FLOAT16: build_tiny_model(quantized=True, batch="n", quantization=FLOAT16),
+            WEIGHTS_ALONE: build_tiny_model(batch="n", element=TensorProto.FLOAT16, quantization=WEIGHTS_ALONE),
+        },
     )
     return open_model(write_proven_bundle(folder, variants, (SHAPE,), false=false, gpu_variants=gpu_variants))
 
@@ -146,7 +153,7 @@ def test_an_engine_is_made_of_the_variant_for_gpus(cuda_machine: CudaMachine, tm
     assert [path.name for path in cuda_machine.cache.rglob("*.engine")] == [f"{FLOAT16}-64x128-tensorrt-sm86.engine"]
 
 
-def test_where_it_computes_wrongly_the_models_own_file_runs(
+def test_where_it_computes_wrongly_the_next_variant_runs(
     cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.WARNING):
@@ -157,7 +164,7 @@ def test_where_it_computes_wrongly_the_models_own_file_runs(
     assert cuda_machine.tensorrt.builds == 2
 
 
-def test_where_it_cannot_be_built_the_models_own_file_is(
+def test_where_it_cannot_be_built_the_next_variant_is(
     cuda_machine: CudaMachine, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def building(model: Model, *arguments: Any) -> Path:
@@ -172,10 +179,28 @@ def test_where_it_cannot_be_built_the_models_own_file_is(
     assert f"the variant {FLOAT16} of the model is not used: no kernel" in caplog.text
 
 
-def test_tensorrt_rtx_gets_the_models_own_file(tmp_path: Path) -> None:
+def test_each_library_gets_the_variant_that_suits_it(tmp_path: Path) -> None:
+    """TensorRT computes in INT8; TensorRT-RTX in float, so of its file the weights alone are INT8."""
     model = bundle_for_gpus(tmp_path / "bundle")
-    assert [variant.name for variant in written_for(model, Library.TENSORRT)] == [FLOAT16, SIGNED]
-    assert [variant.name for variant in written_for(model, Library.RTX)] == [SIGNED]
+    assert [variant.name for variant in written_for(model, Library.TENSORRT)] == [FLOAT16, WEIGHTS_ALONE, SIGNED]
+    assert [variant.name for variant in written_for(model, Library.RTX)] == [WEIGHTS_ALONE, SIGNED]
+    written = [as_written(model, one) for one in written_for(model, Library.TENSORRT)]
+    assert [one.precision for one in written] == ["int8", "fp32", "int8"]
+
+
+def test_tensorrt_rtx_runs_int8_weights_alone(cuda_machine: CudaMachine, tmp_path: Path, caplog: Any) -> None:
+    """The engine says what it computes in, and its own reference proves it."""
+    library = cuda_machine.tensorrt
+    library.module.__dict__["ComputeCapability"] = IntEnum("ComputeCapability", ["SM75", "SM86", "CURRENT"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "tensorrt", None)
+        patch.setitem(sys.modules, "tensorrt_rtx", library.module)
+        description = opened(cuda_machine, bundle_for_gpus(tmp_path / "bundle"))
+
+    assert (description.precision, description.variant_reason) == ("fp32", "proven by the bundle's proof")
+    (engine,) = cuda_machine.cache.rglob("*.engine")
+    assert engine.name == f"{WEIGHTS_ALONE}-64x128-tensorrt-rtx-sm86.engine"
+    assert not caplog.records
 
 
 def test_every_size_of_a_batch_is_proven(cuda_machine: CudaMachine, model: Model) -> None:

@@ -16,11 +16,12 @@ from tests.fakes.host_kernel import KERNELS, PARAMETER_BYTES, build_host_kernel
 
 from vision_line.devices.cuda import kernel as kernel_module
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, FRAME_WORDS, LetterboxKernel, Record, describe_frame
 from vision_line.devices.cuda.surface import PixelFormat, Surface, SurfaceLayout
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.errors import DeviceError, RunError
+from vision_line.frames import Colour, ColourMatrix, ColourRange
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
@@ -81,14 +82,18 @@ def surface_of(seed: int, pixel_format: PixelFormat, size_wh: tuple[int, int]) -
     return surface, normalise(letterbox_planes(planes, COLOUR, DST_HW))[0]
 
 
-def describe(kernel: LetterboxKernel, size_wh: tuple[int, int], out: np.void) -> None:
+def describe(kernel: LetterboxKernel, size_wh: tuple[int, int], out: Record) -> None:
     surface = Surface(PixelFormat.NV12, size_wh, 0, size_wh[0], 0, size_wh[0] + 1, None, None)
     kernel.describe(surface, COLOUR, Letterbox(size_wh, DST_HW), out)
 
 
-def records(count: int) -> tuple[Pinned, NDArray[np.void]]:
-    memory = Pinned((count,), FRAME_PARAMS)
+def records(count: int) -> tuple[Pinned, NDArray[np.uint64]]:
+    memory = Pinned((count, FRAME_WORDS), np.uint64)
     return memory, memory.array
+
+
+def table_of(record: Record) -> int:
+    return int(record.view(FRAME_PARAMS)[0]["luma"]["across"])
 
 
 @pytest.mark.parametrize("half", [False, True])
@@ -143,6 +148,23 @@ def test_a_known_size_costs_no_memory_and_no_copy(
     assert fake_cuda.live() == before
 
 
+def test_frames_of_one_size_get_their_own_records(letterbox: LetterboxKernel) -> None:
+    """What is kept of one frame's record is not taken for one of another colour, format, pitch or place."""
+    size_wh = (65, 33)
+    box = Letterbox(size_wh, DST_HW)
+    _, rows = records(2)
+    rows[:] = 0  # what lies between the fields is nobody's
+    for colour in (COLOUR, Colour(ColourMatrix.BT601, ColourRange.FULL)):
+        for pixel_format in PixelFormat:
+            for pitch in (132, 160):
+                for place in (1 << 20, 1 << 33):
+                    surface = Surface(pixel_format, size_wh, place, pitch, place + 8192, pitch + 2, None, None)
+                    letterbox.describe(surface, colour, box, rows[0])
+                    tables = letterbox._tables[box]
+                    describe_frame(surface, colour, box, (tables.luma, tables.chroma), rows[1].view(FRAME_PARAMS)[0])
+                    assert rows[0].tobytes() == rows[1].tobytes(), (colour, pixel_format, pitch, place)
+
+
 def test_tables_are_bounded_and_the_used_ones_stay(
     letterbox: LetterboxKernel, fake_cuda: FakeDriver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -152,9 +174,9 @@ def test_tables_are_bounded_and_the_used_ones_stay(
     for row, width in zip(rows[:4], range(10, 14), strict=True):
         describe(letterbox, (width, 9), row)
     describe(letterbox, (10, 9), rows[4])
-    assert rows[4]["luma"]["across"] == rows[0]["luma"]["across"]
+    assert table_of(rows[4]) == table_of(rows[0])
     describe(letterbox, (99, 9), rows[5])
-    live = [fake_cuda.is_live(int(row["luma"]["across"]), 2) for row in rows]
+    live = [fake_cuda.is_live(table_of(row), 2) for row in rows]
     assert live == [True, False, True, True, True, True]
 
 
