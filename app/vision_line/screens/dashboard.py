@@ -12,7 +12,7 @@ from io import StringIO
 from typing import IO
 
 from rich.cells import cell_len
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleDimensions, Group, RenderableType
 from rich.live import Live
 from rich.terminal_theme import TerminalTheme
 from rich.text import Text
@@ -94,7 +94,7 @@ def _screen(console: Console, get_foot: Callable[[], str]) -> Iterator[Callable[
         own_output(console.file) as file,
         Live(
             Text(""),
-            console=(own := Console(file=file)),
+            console=(own := _OwnTerminal(file=file)),
             screen=True,
             auto_refresh=False,
             redirect_stdout=False,
@@ -109,6 +109,21 @@ def _screen(console: Console, get_foot: Callable[[], str]) -> Iterator[Callable[
             live.update(render(snapshot, *own.size, get_foot()), refresh=True)
 
         yield paint
+
+
+class _OwnTerminal(Console):
+    """Asks its own terminal for its size: the standard output may lead elsewhere by now."""
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Return columns and lines, as people set them in the environment or as the terminal says."""
+        try:
+            found = os.get_terminal_size(self.file.fileno())
+        except OSError:
+            return super().size
+        if not all(found) or {"COLUMNS", "LINES"} & os.environ.keys():
+            return super().size
+        return ConsoleDimensions(found.columns, found.lines)
 
 
 #: A dark theme for images of the screen.

@@ -21,7 +21,7 @@ from tests.fakes.machine import CudaMachine
 from vision_line.devices.cuda import backend, pipeline
 from vision_line.devices.cuda import engine_cache as engine_files
 from vision_line.devices.cuda.backend import CudaBackend, open_cuda
-from vision_line.devices.cuda.kernel import LetterboxKernel
+from vision_line.devices.cuda.kernel import FRAME_PARAMS, LetterboxKernel, Record
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import open_model
 from vision_line.errors import DeviceError
@@ -110,9 +110,9 @@ def test_a_kernel_that_is_off_by_a_bit_is_found(machine: CudaMachine, monkeypatc
     """One coefficient is one step too large."""
     describe = LetterboxKernel.describe
 
-    def spoilt(kernel: LetterboxKernel, surface: Any, colour: Any, box: Any, out: np.void) -> None:
+    def spoilt(kernel: LetterboxKernel, surface: Any, colour: Any, box: Any, out: Record) -> None:
         describe(kernel, surface, colour, box, out)
-        out["matrix"][0, 0] += 64
+        out.view(FRAME_PARAMS)["matrix"][0, 0, 0] += 64
 
     monkeypatch.setattr(LetterboxKernel, "describe", spoilt)
 

@@ -25,12 +25,13 @@ COLUMNS, LINES = 100, 30
 
 #: A program with a dashboard; argument 1 says how it ends, argument 2 is a file that grows while its loop is alive.
 PROGRAM = """
-import asyncio, signal, sys
+import asyncio, os, signal, sys
 from pathlib import Path
 from rich.console import Console
 from vision_line.frames import CameraState
 from vision_line.screens.dashboard import run_dashboard
 from vision_line.screens.logs import logging_to_file
+from vision_line.screens.printed_lines import printed_lines_logged
 from vision_line.telemetry.snapshot import CameraSnapshot, Snapshot
 
 how, ticks = sys.argv[1], Path(sys.argv[2])
@@ -41,14 +42,16 @@ def snapshot():
     global drawn
     drawn += 1
     ticks.write_text(str(drawn))
+    if how == "prints":
+        os.write(1, b"Decode Error occurred for picture 7\\n")
     if how == "error" and drawn > 3:
         raise LookupError("the snapshot failed")
     broken = "no tuple" if how == "draw-error" and drawn > 3 else cameras
     return Snapshot("0.1.0", "cpu int8", "pcb", 0.0, 0.0, drawn, cameras=broken)
 
 async def main():
-    with logging_to_file(ticks.parent):
-        task = asyncio.create_task(run_dashboard(snapshot, 50, Console()))
+    with logging_to_file(ticks.parent), printed_lines_logged(Console()) as console:
+        task = asyncio.create_task(run_dashboard(snapshot, 50, console))
         asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
         try:
             await task
@@ -70,12 +73,13 @@ class Terminal:
         self.master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)}
-        environment |= {"COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+        alone = how == "prints"  # the standard output is all that it has of the terminal
+        environment |= {} if alone else {"COLUMNS": str(COLUMNS), "LINES": str(LINES)}
         self.program = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, how, str(ticks)],
-            stdin=slave,
+            stdin=subprocess.DEVNULL if alone else slave,
             stdout=slave,
-            stderr=slave,
+            stderr=subprocess.DEVNULL if alone else slave,
             env=environment,
             start_new_session=True,
         )
@@ -141,6 +145,19 @@ def test_dashboard_is_shown(open_terminal: Callable[[str], Terminal]) -> None:
 
     assert terminal.screen().count("vision-line") == 1
     assert terminal.output.count(b"\x1b[2J") <= 1  # nothing is erased between screens: no flicker
+
+
+def test_what_a_library_prints_is_not_on_the_screen(open_terminal: Callable[[str], Terminal]) -> None:
+    """It is in the log; the screen is as large as the terminal, though the standard output leads elsewhere."""
+    terminal = open_terminal("prints")
+    log = terminal.ticks.with_name(LOG_NAME)
+    terminal.read_until(lambda: terminal.drawn() > 5 and "cam15" in terminal.screen())
+    terminal.read_until(lambda: "a library printed: Decode Error occurred for picture 7" in log.read_text())
+
+    assert b"Decode Error" not in terminal.output
+    assert max(len(line.rstrip()) for line in terminal.screen().splitlines()) > 80
+    terminal.program.send_signal(signal.SIGTERM)
+    terminal.read_until(lambda: terminal.program.poll() is not None and b"drained" in terminal.output)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

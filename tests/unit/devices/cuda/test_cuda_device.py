@@ -138,8 +138,9 @@ def test_an_input_of_half_precision_is_written_by_its_own_kernel(
     allocated: dict[str, int] = {}
 
     for name, one in (("float", model), ("half", half)):
+        before = cuda_machine.driver.live().get("device bytes", 0)
         line = Line(cuda_machine, one, slots=1)
-        allocated[name] = cuda_machine.driver.live()["device bytes"]
+        allocated[name] = cuda_machine.driver.live()["device bytes"] - before
         for first in range(3):
             line.submit(_shown(9, first))
             assert line.collect(9) == _shown(9, first)

@@ -159,7 +159,7 @@ def test_a_proof_that_is_too_large_is_refused() -> None:
     """It travels with every bundle."""
     noise = np.random.default_rng(0).integers(0, 256, (2, 300, 300, 3)).astype(np.uint8)
 
-    with pytest.raises(ModelError, match="200000 bytes at most"):
+    with pytest.raises(ModelError, match="240000 bytes at most"):
         pack_proof(Proof(noise, {}))
 
 
