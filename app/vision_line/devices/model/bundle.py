@@ -102,8 +102,7 @@ class BundleModel(_Frozen):
     forms: tuple[BundleVariant, ...] = ()
     """Other variants of the file for processors, in the order in which they are tried."""
     gpu_variants: tuple[BundleVariant, ...] = ()
-    """Variants that GPUs compute faster, the best first: `qdq-s8-symmetric-fp16` has float16 between its pairs,
-    `qdq-s8-weights-fp16` has no pairs but those of its weights."""
+    """Variants for GPUs, the best first: `qdq-s8-symmetric-fp16`, and `qdq-s8-weights-fp16` for TensorRT-RTX."""
 
     @property
     def variant(self) -> str:
