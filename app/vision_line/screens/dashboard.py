@@ -94,7 +94,7 @@ def _screen(console: Console, get_foot: Callable[[], str]) -> Iterator[Callable[
         own_output(console.file) as file,
         Live(
             Text(""),
-            console=(own := _OwnTerminal(file=file)),
+            console=(own := Console(file=file)),
             screen=True,
             auto_refresh=False,
             redirect_stdout=False,
@@ -106,24 +106,22 @@ def _screen(console: Console, get_foot: Callable[[], str]) -> Iterator[Callable[
             # rich asks the file each time, and draws nothing, without an error, once the terminal is gone.
             if not own.is_terminal:
                 raise OSError(errno.EIO, "the terminal was closed")
+            _fit(own)
             live.update(render(snapshot, *own.size, get_foot()), refresh=True)
 
         yield paint
 
 
-class _OwnTerminal(Console):
-    """Asks its own terminal for its size: the standard output may lead elsewhere by now."""
-
-    @property
-    def size(self) -> ConsoleDimensions:
-        """Return columns and lines, as people set them in the environment or as the terminal says."""
-        try:
-            found = os.get_terminal_size(self.file.fileno())
-        except OSError:
-            return super().size
-        if not all(found) or {"COLUMNS", "LINES"} & os.environ.keys():
-            return super().size
-        return ConsoleDimensions(found.columns, found.lines)
+def _fit(console: Console) -> None:
+    """Give `console` the size of its own terminal, unless people set one: the standard output may lead elsewhere."""
+    if {"COLUMNS", "LINES"} & os.environ.keys():
+        return
+    try:
+        found = os.get_terminal_size(console.file.fileno())
+    except OSError:
+        return
+    if all(found):
+        console.size = ConsoleDimensions(*found)
 
 
 #: A dark theme for images of the screen.
