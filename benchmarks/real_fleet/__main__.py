@@ -35,6 +35,8 @@ from vision_line.fleet.nats_coordination import NatsCoordination
 from vision_line.inspection.coverage.causes import NODE_LOST
 
 P95_S, AGREES = 8.0, 0.05
+#: Within this all cameras of several boxes are inspected elsewhere that died at once, the leader among them.
+SEVERAL_S = 30.0
 #: How long the database may take until it has what boxes have recorded, and how long a server of the store is away.
 SHIPPED_S, AWAY_S = 60.0, 8.0
 ROOT = Path(__file__).parents[2]
@@ -140,8 +142,8 @@ def lose(chaos: Chaos, onlooker: Onlooker, url: str, count: int) -> tuple[dict[s
         "as an onlooker saw it": f"{expected_s:.1f} ({off:+.1%})",
         "other cameras moved": len(moved),
     }
-    met = percentile(took_s, 0.95) <= P95_S and max(took_s) <= WORST_S and abs(off) <= AGREES and not moved
-    return row, met
+    in_time = max(took_s) <= SEVERAL_S if count > 1 else percentile(took_s, 0.95) <= P95_S and max(took_s) <= WORST_S
+    return row, in_time and abs(off) <= AGREES and not moved
 
 
 def _of_database(url: str) -> tuple[int, float]:
@@ -180,7 +182,8 @@ def main() -> int:
     options = parser.parse_args()
     facts: dict[str, object] = {
         "what": "boxes, store and database are real processes of one machine; cameras are played",
-        "aims": f"95 of 100 cameras within {P95_S:g} s, all within {WORST_S:g} s; {AGREES:.0%}; no other camera moves",
+        "aims": f"of one box 95 of 100 cameras within {P95_S:g} s and all within {WORST_S:g} s, of two {SEVERAL_S:g} s;"
+        f" {AGREES:.0%}; no other camera moves",
     }
     report, all_met = Report("real_fleet", facts=facts), True
     began_s = time.monotonic()
