@@ -83,7 +83,7 @@ faults: $(VENV)/.dev ## break cameras, network, disk and program, and see what h
 kills: $(VENV)/.dev ## kill 100 whole runs at random moments, and check what they leave (10 minutes)
 	$(BIN)/python -m benchmarks.kills
 
-chaos: $(VENV)/.dev ## break a plant of four boxes that share cameras, and see what holds (30 minutes or more; thirty deaths)
+chaos: $(VENV)/.dev ## break a plant of four boxes that share cameras, and see what holds (thirty deaths; to take at most 20 minutes)
 	$(BIN)/python -m benchmarks.chaos
 
 outputs-faults: $(VENV)/.dev ## kill the outputs, their broker and their network, and see what arrives (10 minutes, needs mosquitto)
