@@ -363,7 +363,10 @@ def frontier(
 
         if len({path.absolute() for path in reports}) < 2:
             raise ConfigError("REPORT: expected the report.json of two runs or more")
-        points = measured_points({str(path): ReportCard.read(path) for path in reports})
+        folders = [path.absolute().parent.name for path in reports]
+        names = folders if len(set(folders)) == len(folders) else [str(path) for path in reports]
+        cards = {name: ReportCard.read(path) for name, path in zip(names, reports, strict=True)}
+        points = measured_points(cards)
         for step in steps(points):
             typer.echo(step.sentence)
         write_whole(output, frontier_chart(points).encode())

@@ -18,6 +18,7 @@ from .conftest import Bench, WriteCheckpoint
 TEACHER = '[teacher]\ntrain = true\nepochs = 1\nscale = "s"\n'
 
 
+@pytest.mark.long  # every commit sees the graph of these stages, and each of them
 @pytest.mark.timeout(300)
 @pytest.mark.usefixtures("no_glance")
 def test_a_teacher_is_trained_and_has_to_pay(bench: Bench, write_board_checkpoint: WriteCheckpoint) -> None:
@@ -55,7 +56,7 @@ def test_a_teacher_that_is_no_larger_is_refused(bench: Bench) -> None:
     assert not bench.work.exists()
 
 
-@pytest.mark.parametrize("network", ["yolov8n", "yolo11n"])
+@pytest.mark.parametrize("network", ["yolov8n", pytest.param("yolo11n", marks=pytest.mark.long)])
 def test_a_pretrained_network_is_cut_to_the_products_operations(
     network: str, write_checkpoint: WriteCheckpoint, write_board_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:

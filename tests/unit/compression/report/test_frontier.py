@@ -72,14 +72,15 @@ def test_a_run_that_was_not_timed_is_named(card: ReportCard) -> None:
 def test_the_command_writes_a_chart(card: ReportCard, tmp_path: Path) -> None:
     """And one line for each step; one report alone is refused."""
     for name, ms in (("slow", 6.0), ("quick", 4.0)):
-        faster(card, ms=ms, map50_95=0.7, missed=0.03).write(tmp_path / f"{name}.json")
+        (tmp_path / name).mkdir()
+        faster(card, ms=ms, map50_95=0.7, missed=0.03).write(tmp_path / name / "report.json")
     chart = tmp_path / "frontier.svg"
-    slow, quick = (str(tmp_path / f"{name}.json") for name in ("slow", "quick"))
+    slow, quick = (str(tmp_path / name / "report.json") for name in ("slow", "quick"))
 
     done = CliRunner().invoke(cli, ["frontier", slow, quick, "-o", str(chart)])
 
     assert done.exit_code == 0, done.output
-    assert done.output.count(" -> ") == 4  # two steps, each from model to model and from time to time
+    assert "slow -> quick: 6.00 -> 4.00 ms" in done.output  # named by their runs' folders
     assert len(parseString(chart.read_text()).getElementsByTagName("circle")) == 6  # noqa: S318 - our own text
     assert CliRunner().invoke(cli, ["frontier", slow]).exit_code == 2
 
