@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 import tempfile
 from pathlib import Path
 
@@ -14,19 +15,21 @@ from vision_line_compression.network.checkpoint import load_checkpoint
 from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.split_blocks import split_blocks
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
-from vision_line_compression.prune.latency import LatencyTable, measure_latency, with_network
+from vision_line_compression.prune.latency import LatencyTable, measure_latency, unsteady, with_network
 from vision_line_compression.prune.openvino_bench import OpenvinoBench
 from vision_line_compression.prune.structure import survey_convolutions
 from vision_line_compression.quantize.calibrate import calibrate
 from vision_line_compression.quantize.quantizer import quantize_calibrated
 from vision_line_compression.quantize.settings import QuantizeSettings
 
+logger = logging.getLogger(__name__)
+
 #: For how long a whole network runs in each round, and how often it has its turn: all prices are scaled by its time.
 _NETWORK_S, _ROUNDS = 0.3, 3
 
 
 def measure_cpu(checkpoint: Path, size_hw: ShapeHW, progress: ProgressCallback | None = None) -> LatencyTable:
-    """Measure on this machine's processor; minutes, in which nothing else should run here.
+    """Measure on this machine's processor; minutes, in which nothing else should run here, else it warns.
 
     Raises:
         ModelError: the checkpoint cannot be used.
@@ -43,5 +46,7 @@ def measure_cpu(checkpoint: Path, size_hw: ShapeHW, progress: ProgressCallback |
         quantize_calibrated(floats, integers, QuantizeSettings(), calibrate(floats, [noise]))
         patient = OpenvinoBench(seconds=_NETWORK_S)
         rounds = [[patient.network_ms(path, size_hw) for path in (floats, integers)] for _ in range(_ROUNDS)]
-    float_ms, int8_ms = (min(times) for times in zip(*rounds, strict=True))
-    return with_network(table, convolutions, float_ms=float_ms, int8_ms=int8_ms)
+    floats_ms, integers_ms = zip(*rounds, strict=True)
+    if (warning := unsteady(integers_ms)) is not None:
+        logger.warning("%s", warning)
+    return with_network(table, convolutions, float_ms=min(floats_ms), int8_ms=min(integers_ms))

@@ -18,6 +18,9 @@ from vision_line_compression.prune.structure import Convolution
 #: Channels are measured at multiples of this, as plans keep them; others take slower paths through the engine.
 _ALIGNMENT = 8
 
+#: The least time of a round may be so much above that of another.
+_STEADY = 0.15
+
 
 class ConvolutionKind(FrozenModel):
     """Convolutions that differ in their channels alone; `grid_hw` is the output's rows and columns."""
@@ -158,6 +161,17 @@ def with_network(
     price = table.price()
     total = sum(price(layer, *layer.channels) for layer in convolutions)
     return table.model_copy(update={"network": WholeNetwork(float_ms=float_ms, int8_ms=int8_ms, convolutions_ms=total)})
+
+
+def unsteady(rounds_ms: Sequence[float]) -> str | None:
+    """Say that the least times of several rounds differ too much to be those of a quiet machine; None: they do not."""
+    spread = max(rounds_ms) / min(rounds_ms) - 1
+    if spread <= _STEADY:
+        return None
+    return (
+        f"the whole network took {min(rounds_ms):.3g} to {max(rounds_ms):.3g} ms in {len(rounds_ms)} rounds: something "
+        f"else runs on this machine, and the latency table is not to be relied on; measure again when it is quiet"
+    )
 
 
 def _lattice(channels: list[int], points: int) -> tuple[int, ...]:

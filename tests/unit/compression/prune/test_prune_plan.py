@@ -11,7 +11,14 @@ from pydantic import ValidationError
 
 from vision_line.errors import ConfigError
 from vision_line_compression.prune.groups import ChannelGroup, Member
-from vision_line_compression.prune.latency import ConvolutionKind, LatencySurface, LatencyTable, kind_of, with_network
+from vision_line_compression.prune.latency import (
+    ConvolutionKind,
+    LatencySurface,
+    LatencyTable,
+    kind_of,
+    unsteady,
+    with_network,
+)
 from vision_line_compression.prune.plan import PlannedCost, PlannedGroup, PruningPlan, plan_bars, write_plot
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.prune.structure import Convolution
@@ -114,6 +121,12 @@ def test_prices_add_up_to_the_whole_networks_time() -> None:
     assert whole.float_ms() == 30.0
     with pytest.raises(ConfigError, match="measure it anew"):
         table().float_ms()
+
+
+def test_a_busy_machine_is_noticed() -> None:
+    """By rounds that differ: nobody sees from the table alone that its times are another program's."""
+    assert unsteady([10.0, 10.4, 11.4]) is None
+    assert "10 to 12 ms in 3 rounds: something else runs" in (unsteady([10.0, 12.0, 10.1]) or "")
 
 
 def test_an_unmeasured_kind_is_an_error() -> None:
