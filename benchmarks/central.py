@@ -6,7 +6,7 @@ as the disk takes them), then the database starts: how many entries a second arr
 records 200 entries a second in commits of 200 ms, as a line does: how long until the database has them.
 Aims: at least 5000 entries/s, at most 2 s. The database syncs to its disk; it is on the same machine.
 
-Run: python -m benchmarks.central [ENTRIES] [SECONDS]; 20,000 entries and 20 s take a minute.
+Run: python -m benchmarks.central [ENTRIES] [SECONDS]; 60,000 entries and 10 s take a minute.
 720,000 entries are the whole hour, and want 2 GB of disk.
 """
 
