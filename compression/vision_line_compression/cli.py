@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -392,6 +393,10 @@ def evaluate(
     speed: Annotated[
         float, typer.Option("--speed", metavar="S", min=0.0, help="Measure the speed for S seconds too.")
     ] = 0.0,
+    group: Annotated[
+        str | None,
+        typer.Option("--group", metavar="PATTERN", help="Images that belong together: folder, or a file-name pattern."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Output as JSON.")] = False,
 ) -> None:
     """Evaluate a model on a YOLO data set, with the engine that vision-line inspects with."""
@@ -399,7 +404,19 @@ def evaluate(
         from vision_line_compression.evaluate.command import evaluate_model
 
         settings = {"score_threshold": score, "images": images, "speed_s": speed}
-        typer.echo(evaluate_model(model, data, split, _shape(shape), settings, variant=variant, as_json=as_json))
+        if group is not None:
+            _check_pattern(group)
+        answer = evaluate_model(
+            model, data, split, _shape(shape), settings, variant=variant, group=group, as_json=as_json
+        )
+        typer.echo(answer)
+
+
+def _check_pattern(pattern: str) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as exc:
+        raise ConfigError(f"--group: expected folder or a regular expression, found {pattern!r}: {exc}") from exc
 
 
 def _shape(text: str | None) -> tuple[int, int] | None:

@@ -5,10 +5,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from itertools import combinations
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -30,6 +28,9 @@ ImageBGR = NDArray[np.uint8]  # (h, w, 3)
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
+#: Images to Ultralytics, which would train on them, and to no inspection.
+_FOREIGN_SUFFIXES = frozenset({".avif", ".dng", ".heic", ".heif", ".jp2", ".mpo"})
+
 #: Faults that one error names; a data set of another format would otherwise name every file.
 MOST_FAULTS = 40
 
@@ -44,6 +45,9 @@ _READERS: dict[bytes, type[ImageFile]] = {
     b"RIFF": WebPImageFile,
 }
 
+#: Last bytes that a whole file has, here or before what was appended to it.
+_JPEG_START, _JPEG_END, _TAIL_BYTES = b"\xff\xd8\xff", b"\xff\xd9", 4096
+
 #: How far outside the image a share may lie, as in Ultralytics: labelling tools round.
 _BEYOND = 0.01
 
@@ -52,12 +56,16 @@ _ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values 
 
 @dataclass(frozen=True, slots=True)
 class LabelledImage:
-    """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,)."""
+    """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,).
+
+    A JPEG file that is `cut_off` decodes, grey where its end is missing.
+    """
 
     path: Path
     size_wh: tuple[int, int]
     xyxy: Boxes
     class_id: ClassIds
+    cut_off: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,18 +76,24 @@ class Dataset:
     split: str
     classes: tuple[str, ...]
     images: tuple[LabelledImage, ...]
+    is_named: bool = True  # False: only the number of classes is known, and `classes` are class_0, class_1 ...
+
+    def named_as(self, classes: tuple[str, ...]) -> Dataset:
+        """Return this split with a model's `classes` where it names none itself and has as many."""
+        if self.is_named or len(self.classes) != len(classes):
+            return self
+        return replace(self, classes=classes)
 
     def subset(self, most: int) -> Dataset:
         """Return at most `most` images, evenly spread over the split."""
         if len(self.images) <= most:
             return self
         chosen = np.linspace(0, len(self.images) - 1, most).round().astype(int)
-        return Dataset(self.source, self.split, self.classes, tuple(self.images[index] for index in chosen))
+        return replace(self, images=tuple(self.images[index] for index in chosen))
 
     def joined(self, others: Iterable[Dataset]) -> Dataset:
         """Return this split with the images of `others` behind its own; their classes are the same."""
-        images = (*self.images, *(image for other in others for image in other.images))
-        return Dataset(self.source, self.split, self.classes, images)
+        return replace(self, images=(*self.images, *(image for other in others for image in other.images)))
 
     def sha256(self) -> str:
         """Return a hash of classes, images and boxes; it does not depend on where the data set lies."""
@@ -94,9 +108,11 @@ class Dataset:
 def open_dataset(data_yaml: Path, split: str) -> Dataset:
     """Read the split (`train`, `val` or `test`) of a data set in Ultralytics' YOLO layout.
 
-    `data.yaml` names the classes (`names`) and for each split a folder, a list file (`.txt`) or a list of these,
-    relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, and of a single `../A`
-    that is not there `A` is tried, which files from Roboflow need. The labels of `.../images/A.jpg` are
+    `data.yaml` names the classes (`names`, or only their number `nc`) and for each split a folder, a list file or some
+    of these, relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, of a single
+    `../A` that is not there `A` is tried, which files from Roboflow need, and a relative `path` may also begin in the
+    working directory or in Ultralytics' folder of data sets. Lines of a list begin in its folder, in `path`, or in the
+    working directory. What is there first counts. The labels of `.../images/A.jpg` are
     `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
     box counts), in shares of the image; an image without label file has no object. Repeated lines count once. What
     tools' rounding puts a hundredth outside the image is cut off at its edge.
@@ -108,13 +124,14 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     faults: list[str] = []
     classes = _class_names(data_yaml, text, faults)
     paths = sorted(set(_split_files(data_yaml, text, split, faults)))
-    images = [image for path in paths if (image := _read_image(path, len(classes), faults)) is not None]
+    count = len(classes) or None
+    images = [image for path in paths if (image := _read_image(path, count, faults)) is not None]
     if not faults and not images:
         faults.append(f"{data_yaml}: {split}: expected images, found none")
     if faults:
         more = [f"... and {len(faults) - MOST_FAULTS} more"] if len(faults) > MOST_FAULTS else []
         raise ConfigError(*faults[:MOST_FAULTS], *more)
-    return Dataset(data_yaml, split, classes, tuple(images))
+    return Dataset(data_yaml, split, classes, tuple(images), is_named=text.get("names") is not None)
 
 
 def has_split(data_yaml: Path, split: str) -> bool:
@@ -140,7 +157,11 @@ def open_images(folder: Path) -> Dataset:
     if faults:
         raise ConfigError(*faults[:MOST_FAULTS])
     nothing = np.zeros((0, 4), np.float32), np.zeros(0, np.int32)
-    images = [LabelledImage(path, size, *nothing) for path, size in zip(paths, sizes, strict=True) if size is not None]
+    images = [
+        LabelledImage(path, size, *nothing, cut_off=_is_cut_off(path))
+        for path, size in zip(paths, sizes, strict=True)
+        if size is not None
+    ]
     return Dataset(folder, "calibration", (), tuple(images))
 
 
@@ -157,20 +178,35 @@ def _read_yaml(path: Path) -> dict[str, object]:
 
 
 def _class_names(path: Path, text: dict[str, object], faults: list[str]) -> tuple[str, ...]:
-    names = text.get("names")
+    names, count = text.get("names"), _count(text.get("nc"))
+    if names is None and count:
+        return tuple(f"class_{number}" for number in range(count))
     if isinstance(names, list):
         names = dict(enumerate(names))
+    if isinstance(names, dict):  # keys may be in quotes
+        names = {int(key) if str(key).isdecimal() else key: name for key, name in names.items()}
     if not isinstance(names, dict) or not names or sorted(names, key=str) != sorted(range(len(names)), key=str):
         faults.append(f"{path}: names: expected a list or numbers from 0 with names, found {names!r}")
         return ()
-    if "nc" in text and text["nc"] != len(names):
+    if text.get("nc") is not None and count != len(names):
         faults.append(f"{path}: nc: expected {len(names)} as in names, found {text['nc']!r}")
+    if text.get("channels", 3) not in (1, 3):
+        faults.append(f"{path}: channels: an inspection has 3, or 1 of a grey camera, found {text['channels']!r}")
     classes = tuple(str(names[number]) for number in range(len(names)))
     try:
         check_class_names(classes)
     except ValueError as exc:
         faults.append(f"{path}: names: {exc}")
     return classes
+
+
+def _count(value: object) -> int | None:
+    """Return a whole number above zero, also one that is written as `"10"` or `10.0`; None where it is none."""
+    try:
+        number = float(str(value))
+    except ValueError:
+        return None
+    return int(number) if number >= 1 and number == int(number) else None
 
 
 def _entries(text: dict[str, object], split: str) -> object:
@@ -180,7 +216,7 @@ def _entries(text: dict[str, object], split: str) -> object:
 
 def _split_files(path: Path, text: dict[str, object], split: str, faults: list[str]) -> Iterator[Path]:
     entries = _entries(text, split)
-    root = path.parent / str(text.get("path") or "")
+    root = _root(path, str(text.get("path") or ""))
     if isinstance(entries, str):
         entries = [_without_parent(root, entries)]
     if not isinstance(entries, list) or not entries or not all(isinstance(entry, str) for entry in entries):
@@ -189,12 +225,35 @@ def _split_files(path: Path, text: dict[str, object], split: str, faults: list[s
     for entry in entries:
         place = root / entry
         if place.is_dir():
-            yield from (file for file in place.rglob("*") if file.suffix.lower() in SUFFIXES)
-        elif place.is_file() and place.suffix == ".txt":
-            lines = _lines(place, faults)
-            yield from (place.parent / line.strip() for line in lines if line.strip())
+            files = sorted(place.rglob("*"))
+            yield from (file for file in files if file.suffix.lower() in SUFFIXES)
+            if foreign := [file for file in files if file.suffix.lower() in _FOREIGN_SUFFIXES]:
+                faults.append(
+                    f"{path}: {split}: found {len(foreign)} images of kinds that no inspection reads, such as "
+                    f"{foreign[0]}: expected JPEG, PNG, BMP, TIFF or WebP files"
+                )
+        elif place.is_file() and place.suffix.lower() not in SUFFIXES:
+            yield from (_listed(place, root, line.strip()) for line in _lines(place, faults) if line.strip())
         else:
             faults.append(f"{path}: {split}: expected a folder or a .txt list, found nothing at {place}")
+
+
+def _root(data_yaml: Path, wanted: str) -> Path:
+    """Return the folder that `path` means; beside data.yaml where there is none anywhere."""
+    beside = data_yaml.parent / wanted
+    if not wanted or Path(wanted).is_absolute() or beside.exists():
+        return beside
+    if Path(wanted).exists():
+        return Path(wanted).absolute()
+    from ultralytics.utils import DATASETS_DIR  # takes seconds, and is rarely asked
+
+    return DATASETS_DIR / wanted if (DATASETS_DIR / wanted).exists() else beside
+
+
+def _listed(file: Path, root: Path, line: str) -> Path:
+    """Return the image that a line of the list `file` means; in the list's folder where there is none anywhere."""
+    places = (file.parent / line, root / line, Path(line).absolute())
+    return next((place for place in places if place.exists()), places[0])
 
 
 def _without_parent(root: Path, entry: str) -> str:
@@ -203,13 +262,13 @@ def _without_parent(root: Path, entry: str) -> str:
     return shorter if not (root / entry).exists() and (root / shorter).exists() else entry
 
 
-def _read_image(path: Path, classes: int, faults: list[str]) -> LabelledImage | None:
+def _read_image(path: Path, classes: int | None, faults: list[str]) -> LabelledImage | None:
     size_wh = _measured(path, faults)
     if size_wh is None:
         return None
     rows = _read_labels(label_path(path), classes, faults)
     xyxy = rows[:, 1:] * np.array(size_wh * 2)
-    return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32))
+    return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32), _is_cut_off(path))
 
 
 def _measured(path: Path, faults: list[str]) -> tuple[int, int] | None:
@@ -236,6 +295,15 @@ def _read_size(path: Path) -> tuple[int, int]:
     return (height, width) if turned else (width, height)
 
 
+def _is_cut_off(path: Path) -> bool:
+    """Whether the end of a JPEG file is missing: what is there of it is decoded all the same, without a word."""
+    with path.open("rb") as file:
+        if file.read(len(_JPEG_START)) != _JPEG_START:
+            return False
+        file.seek(-min(_TAIL_BYTES, file.seek(0, os.SEEK_END)), os.SEEK_END)
+        return _JPEG_END not in file.read()
+
+
 def label_path(image: Path) -> Path:
     """Return where the labels of `image` are: `labels` in place of the last folder named `images`."""
     parts = list(image.with_suffix(".txt").parts)
@@ -245,8 +313,8 @@ def label_path(image: Path) -> Path:
     return Path(*parts)
 
 
-def _read_labels(path: Path, classes: int, faults: list[str]) -> NDArray[np.float64]:
-    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image, from 0 to 1."""
+def _read_labels(path: Path, classes: int | None, faults: list[str]) -> NDArray[np.float64]:
+    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image, from 0 to 1; None: how many classes is not known."""
     lines = _lines(path, faults, optional=True)
     rows: dict[tuple[float, ...], None] = {}  # a set that keeps the order
     for number, line in enumerate(lines, start=1):
@@ -272,14 +340,14 @@ def _lines(path: Path, faults: list[str], *, optional: bool = False) -> list[str
     return []
 
 
-def _parse_label(line: str, classes: int) -> tuple[float, ...]:
+def _parse_label(line: str, classes: int | None) -> tuple[float, ...]:
     try:
         class_id, *shares = (float(word) for word in line.split())
     except ValueError:
         raise ValueError(f"expected numbers, found {line[:60]!r}") from None
     if len(shares) != 4 and (len(shares) < 6 or len(shares) % 2):
         raise ValueError(f"expected a class and 4 shares or a polygon, found {len(shares) + 1} numbers")
-    if class_id not in range(classes):
+    if classes is not None and class_id not in range(classes):
         raise ValueError(f"class: expected 0 to {classes - 1}, found {class_id:g}")
     if not all(-_BEYOND <= share <= 1.0 + _BEYOND for share in shares):
         raise ValueError(f"expected shares from 0 to 1, found {line[:60]!r}")
@@ -306,60 +374,3 @@ def read_image(image: LabelledImage) -> ImageBGR:
     if pixels.shape[1::-1] != image.size_wh:
         raise ConfigError(f"{image.path}: expected {image.size_wh} pixels (w, h), found {pixels.shape[1::-1]}")
     return np.asarray(pixels, np.uint8)
-
-
-def data_warnings(splits: Mapping[str, Dataset], calibration: Dataset | None = None) -> Iterator[str]:
-    """Yield a sentence for what is legal in a data set and hardly meant.
-
-    That is each folder of a split whose images have no label file, each split without boxes of some classes, and each
-    two splits that share images. Splits of the same name in the data set are one. Images are the same where their bytes
-    are, under any name. `calibration` are images of their own, which may be those that train, and no others.
-    """
-    once = {dataset.split: dataset for dataset in splits.values()}
-    for name, dataset in once.items():
-        yield from _missing_labels(name, dataset)
-        yield from _missing_classes(name, dataset)
-    pairs = list(combinations(once, 2))
-    if calibration is not None:
-        once[calibration.split] = calibration
-        pairs += [(calibration.split, name) for name in once if name not in ("train", calibration.split)]
-    contents = {name: _contents(dataset) for name, dataset in once.items()}
-    for one, other in pairs:
-        ours, theirs = contents[one], contents[other]
-        shared = ours.keys() & theirs.keys()
-        if shared:
-            example = min((ours[digest], theirs[digest]) for digest in shared)
-            yield (
-                f"{once[one].source}: {one} and {other} share {len(shared)} images, such as {example[0]} and "
-                f"{example[1]}: figures on {other} flatter what was trained, calibrated or chosen on {one}"
-            )
-
-
-def _missing_labels(name: str, dataset: Dataset) -> Iterator[str]:
-    folders: dict[Path, list[Path]] = {}  # of label files that are not there, by the folder that they would lie in
-    images: Counter[Path] = Counter()
-    for image in dataset.images:
-        labels = label_path(image.path)
-        images[labels.parent] += 1
-        if not labels.exists():
-            folders.setdefault(labels.parent, []).append(labels)
-    missing = sum(map(len, folders.values()))
-    for folder, files in folders.items():
-        if len(files) == images[folder]:
-            all_images = f"; of all {len(dataset.images)} images {missing} have none" if len(images) > 1 else ""
-            yield (
-                f"{dataset.source}: {name}: none of the {len(files)} images has a label file in {folder}, so all count "
-                f"as free of objects; the first one's was looked for at {files[0]}{all_images}"
-            )
-
-
-def _missing_classes(name: str, dataset: Dataset) -> Iterator[str]:
-    if not any(label_path(image.path).exists() for image in dataset.images):
-        return  # said before
-    present = {int(class_id) for image in dataset.images for class_id in image.class_id}
-    if missing := [known for class_id, known in enumerate(dataset.classes) if class_id not in present]:
-        yield f"{dataset.source}: {name}: has no box of {', '.join(missing)}: nothing there says what is found of them"
-
-
-def _contents(dataset: Dataset) -> dict[bytes, Path]:
-    return {hashlib.sha256(image.path.read_bytes()).digest(): image.path for image in dataset.images}

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -70,26 +70,39 @@ class LabelledLoss:
     def mean(self, model: nn.Module) -> float:
         """Return the mean loss of an image; `model`, in eval mode, is left as it was."""
         with torch.no_grad():
-            total = sum(float(loss) for loss in self._losses(model))
+            total = sum(float(loss) for loss in self._losses(model, self.batches))
         return total / sum(len(batch["img"]) for batch in self.batches)
 
-    def differentiate(self, model: nn.Module) -> None:
-        """Leave the gradient of the summed loss in the parameters of `model`, in eval mode."""
-        for loss in self._losses(model):
+    def differentiate(self, model: nn.Module) -> Iterator[None]:
+        """Yield with the gradient of an image's own loss added to those in the parameters of `model`, in eval mode."""
+        for loss in self._losses(model, [image for batch in self.batches for image in _one_by_one(batch)]):
             loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+            yield
 
-    def _losses(self, model: nn.Module) -> Iterator[Tensor]:
+    def _losses(self, model: nn.Module, batches: Sequence[dict[str, Tensor]]) -> Iterator[Tensor]:
         net: Any = model
         arguments = net.args
         net.args = get_cfg()  # the loss reads its gains there; a checkpoint holds a plain dict
         try:
             with moved(model, self.device):
                 criterion = net.init_criterion()
-                for held in self.batches:
+                for held in batches:
                     batch = {name: values.to(self.device) for name, values in held.items()}
                     yield criterion(net(batch["img"]), batch)[0].sum()
         finally:
             net.args = arguments
+
+
+def _one_by_one(batch: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yield each image of a batch as a batch of its own."""
+    for number in range(len(batch["img"])):
+        own = batch["batch_idx"] == number
+        yield {
+            "img": batch["img"][number : number + 1],
+            "bboxes": batch["bboxes"][own],
+            "cls": batch["cls"][own],
+            "batch_idx": torch.zeros(int(own.sum())),
+        }
 
 
 def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, Tensor]:

@@ -10,8 +10,10 @@ from pathlib import Path
 from vision_line.devices.model.model import Model
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
-from vision_line_compression.evaluate.evaluation import evaluate, open_evaluated
-from vision_line_compression.evaluate.predict import only_variant
+from vision_line_compression.data.grouping import group_images
+from vision_line_compression.evaluate.evaluation import measure, open_evaluated
+from vision_line_compression.evaluate.grouped_intervals import with_grouped_intervals
+from vision_line_compression.evaluate.predict import only_variant, predict
 from vision_line_compression.evaluate.results import Evaluation, EvaluationSettings
 from vision_line_compression.network.ultralytics_log import NOWHERE, ultralytics_log
 from vision_line_compression.progress import ProgressDisplay
@@ -25,12 +27,14 @@ def evaluate_model(
     settings: Mapping[str, object],
     *,
     variant: str | None = None,
+    group: str | None = None,
     as_json: bool,
 ) -> str:
     """Evaluate a bundle, an ONNX file or a checkpoint; return the evaluation as JSON or as a few lines.
 
     `variant` names the variant of the model that is to run; None: the first whose proof holds on this processor. An
-    INT8 model of which no variant is computed rightly on integers here is refused.
+    INT8 model of which no variant is computed rightly on integers here is refused. `group` says which images belong
+    together, as `data.group` of a recipe.
 
     Raises:
         ConfigError, ModelError, DeviceError, RunError: as opening and evaluating raise them.
@@ -40,8 +44,14 @@ def evaluate_model(
         model = _opened(path, Path(work))
         if variant is not None:
             model = only_variant(model, variant)
-        dataset = open_dataset(data_yaml, split)
-        evaluation = evaluate(model, dataset, shape_hw, EvaluationSettings.model_validate(settings), report)
+        wanted = EvaluationSettings.model_validate(settings)
+        dataset = open_dataset(data_yaml, split).named_as(model.classes)
+        dataset = dataset if wanted.images is None else dataset.subset(wanted.images)
+        groups = None if group is None else group_images(dataset, group)
+        predictions = predict(model, dataset, shape_hw, wanted, progress=report)
+        evaluation = measure(predictions, model, dataset, wanted)
+        if groups is not None:
+            evaluation = with_grouped_intervals(evaluation, predictions, dataset, groups)
     return evaluation.model_dump_json(indent=2) if as_json else _in_words(evaluation)
 
 
@@ -65,6 +75,8 @@ def _in_words(evaluation: Evaluation) -> str:
         f" {_share(point.false_per_image.value)} false an image"
         for point in evaluation.operating
     ]
+    if groups := evaluation.operating[0].groups:
+        lines.append(f"intervals over {groups} groups of images")
     if evaluation.execution is not None:
         lines.insert(1, f"computed as {evaluation.execution.form}, on {evaluation.execution.instruction_set}")
     if evaluation.speed is not None:

@@ -2,15 +2,20 @@
 """Two models on the same images: what differs, and whether that may be chance.
 
 The images are drawn anew with replacement, the same for both models, and the difference is computed again each time
-(paired bootstrap): B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13.
+(paired bootstrap): B. Efron, R. Tibshirani, An Introduction to the Bootstrap, 1993, chapter 13. Images that belong
+together are drawn together (cluster bootstrap). Of a model that was trained several times the trainings are drawn anew,
+too: A. C. Davison, D. V. Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from vision_line.quality.intervals import CONFIDENCE
 from vision_line_compression.data.dataset import Dataset
+from vision_line_compression.data.grouping import Groups
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.evaluation import match_predictions
 from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
@@ -28,12 +33,13 @@ def resample(
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
+    groups: Groups | None = None,
 ) -> Floats:
     """Return mAP50-95, mAP50, miss rate and false detections per image, as (1 + resamples, 4).
 
     The first row is of all images as they are; the others are the same draws for every model with this `seed`.
     """
-    draws = draw_images(len(dataset.images), resamples, seed)
+    draws = draw_images(len(dataset.images), resamples, seed, groups)
     matches = match_predictions(predictions, dataset, evaluation.settings)
     point = evaluation.operating[0]
     counts = count_per_image(matches, point.match_iou, point.threshold)
@@ -45,13 +51,33 @@ def resample(
     return np.stack([ap.mean(axis=1), ap[:, COCO_IOUS.index(0.5)], missed, false_per_image], axis=1)
 
 
-def difference(candidate: Floats, reference: Floats, seed: int) -> PairedDifference:
-    """Return the difference of two models' `resample` with the same `seed`."""
+def average_trainings(trainings: Sequence[Floats], seed: int) -> Floats:
+    """Return the mean of several trainings' `resample` (1 + resamples, 4), of which those drawn hold their spread.
+
+    With k trainings as many are drawn with replacement; what their mean is off is stretched by sqrt(k / (k - 1)), since
+    few that are drawn from themselves spread too little.
+    """
+    if len(trainings) == 1:
+        return trainings[0]
+    every, count = np.stack(trainings), len(trainings)
+    mean = every.mean(axis=0)
+    drawn = np.random.default_rng(seed).integers(count, size=(every.shape[1] - 1, count))
+    picked = np.stack([every[chosen, row].mean(axis=0) for row, chosen in enumerate(drawn, start=1)])
+    stretched: Floats = mean[1:] + np.sqrt(count / (count - 1)) * (picked - mean[1:])
+    return np.concatenate([mean[:1], stretched])
+
+
+def difference(
+    candidate: Floats, reference: Floats, seed: int, groups: Groups | None = None, trainings: int = 1
+) -> PairedDifference:
+    """Return the difference of two models' `resample` with the same `seed` and `groups`, which it names."""
     columns = (candidate - reference).T
     map50_95, map50, miss_rate, false_per_image = (resampled_interval(column) for column in columns)
     return PairedDifference(
         resamples=len(candidate) - 1,
         seed=seed,
+        groups=None if groups is None else int(groups.max()) + 1,
+        trainings=trainings,
         map50_95=map50_95,
         map50=map50,
         miss_rate=miss_rate,
@@ -59,10 +85,14 @@ def difference(candidate: Floats, reference: Floats, seed: int) -> PairedDiffere
     )
 
 
-def draw_images(images: int, resamples: int, seed: int) -> Floats:
-    """Return how often each image is drawn in each resample: (1 + resamples, images); the first row has each once."""
-    drawn = np.random.default_rng(seed).multinomial(images, np.full(images, 1 / images), resamples)
-    return np.concatenate([np.ones((1, images)), drawn])
+def draw_images(images: int, resamples: int, seed: int, groups: Groups | None = None) -> Floats:
+    """Return how often each image is drawn in each resample: (1 + resamples, images); the first row has each once.
+
+    With `groups` whole groups are drawn, as many as there are, and all images of each.
+    """
+    units = images if groups is None else int(groups.max()) + 1
+    drawn = np.random.default_rng(seed).multinomial(units, np.full(units, 1 / units), resamples)
+    return np.concatenate([np.ones((1, images)), drawn if groups is None else drawn[:, groups]])
 
 
 def resampled_interval(values: Floats) -> Interval:

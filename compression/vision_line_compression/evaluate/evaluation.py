@@ -79,7 +79,7 @@ def measure(predictions: Predictions, model: Model, dataset: Dataset, settings: 
     threshold = resolved.score_threshold or model.score_threshold
     matches = match_predictions(predictions, dataset, resolved)
     class_blind = match_predictions(predictions, dataset, resolved, class_blind=True)
-    sides = _longer_sides(predictions, dataset)
+    sides = longer_sides(predictions, dataset)
     shape = predictions.shapes_hw[0]
     speed = None
     if settings.speed_s:
@@ -145,7 +145,7 @@ def _figure(value: Floats | np.floating) -> Figure | None:
     return None if np.isnan(value) else float(value)
 
 
-def _longer_sides(predictions: Predictions, dataset: Dataset) -> Floats:
+def longer_sides(predictions: Predictions, dataset: Dataset) -> Floats:
     """Return the longer side of each true box, in pixels of the network's input."""
     sides = (
         (image.xyxy[:, 2:] - image.xyxy[:, :2]).max(axis=1, initial=0.0) * predictions.input_scale(image.size_wh)

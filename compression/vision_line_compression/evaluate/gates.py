@@ -8,11 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pydantic import Field
 
 from vision_line.errors import ConfigError, ExitCode
-from vision_line_compression.evaluate.results import Evaluation, Figure
+from vision_line_compression.evaluate.rates import binomial_rate
+from vision_line_compression.evaluate.results import Evaluation, Figure, RobustnessComparison
 from vision_line_compression.files import FrozenModel
 
 #: What a model is held against, by names such as "parent" and "parent trained longer"; at least one.
 Parents = Mapping[str, Evaluation]
+
+#: What a quantized model may miss more than its float model on corrupted images where the recipe says nothing, points.
+CORRUPTED_MISS_RISE = 1.0
 
 _Ratio = Field(default=None, gt=0.0)
 
@@ -32,7 +36,9 @@ class GateSettings(FrozenModel):
     miss_rate: float | None = Field(default=None, ge=0.0, le=1.0)
     """Highest miss rate at the operating threshold and the first matching IoU."""
     miss_rate_within_parent: bool = True
-    """The miss rate may not be above the interval of the parent that misses fewer."""
+    """The miss rate may not be above the exact interval of the parent that misses fewer."""
+    corrupted_miss_rise: float | None = Field(default=None, ge=0.0)
+    """Highest rise of the miss rate on corrupted images against the float model, points; default: 1 where measured."""
     params_ratio: float | None = _Ratio
     """Most parameters, as a share of the parent's."""
     macs_ratio: float | None = _Ratio
@@ -107,6 +113,19 @@ def check_accuracy(candidate: Evaluation, parents: Parents, settings: GateSettin
     return (*_accuracy_gates(candidate, parents, settings), *_miss_gates(candidate, parents, settings))
 
 
+def check_robustness(comparison: RobustnessComparison | None, settings: GateSettings) -> tuple[Gate, ...]:
+    """Hold what a quantized model misses on corrupted images against its float model; nothing where nobody measured."""
+    if comparison is None:
+        return ()
+    limit = CORRUPTED_MISS_RISE if settings.corrupted_miss_rise is None else settings.corrupted_miss_rise
+    rise = comparison.miss_rate
+    detail = (
+        f"points, against its float model on {comparison.candidate.images} images, each corrupted in every way; "
+        f"95 %: {100 * rise.low:.2f} to {100 * rise.high:.2f}"
+    )
+    return (_at_most("corrupted_miss_rise", limit, 100 * rise.value, detail),)
+
+
 def most_accurate(parents: Parents, key: str) -> tuple[str, float | None]:
     """Return which parent has most of a figure of `accuracy`, and that figure; None where it was not measured."""
     name = max(parents, key=lambda name: getattr(parents[name].accuracy, key) or 0.0)
@@ -165,7 +184,9 @@ def _miss_gates(candidate: Evaluation, parents: Parents, settings: GateSettings)
         yield _at_most("miss_rate", settings.miss_rate, point.miss_rate.value, place)
     if settings.miss_rate_within_parent:
         detail = f"{place}; {best} {reference.missed} of {reference.boxes}"
-        yield _at_most("miss_rate_within_parent", reference.miss_rate.high, point.miss_rate.value, detail)
+        # exact, whatever wider interval a report shows: what is lost on the same images needs no room for others
+        exact = binomial_rate(reference.missed, reference.boxes)
+        yield _at_most("miss_rate_within_parent", exact.high, point.miss_rate.value, detail)
 
 
 def _size_gates(

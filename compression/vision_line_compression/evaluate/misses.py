@@ -48,9 +48,9 @@ def count_per_image(matches: Matches, match_iou: float, threshold: float) -> Mis
     missed = matches.taken_at[row] <= threshold
     wrong = ~matches.matched[row] & (matches.score > threshold)
     return MissCounts(
-        missed=_per_image(matches.true_image[missed], matches.images),
-        false_detections=_per_image(matches.image[wrong], matches.images),
-        boxes=_per_image(matches.true_image, matches.images),
+        missed=per_image(matches.true_image[missed], matches.images),
+        false_detections=per_image(matches.image[wrong], matches.images),
+        boxes=per_image(matches.true_image, matches.images),
     )
 
 
@@ -75,6 +75,7 @@ def operating_point(
     wrong = detected & ~matches.matched[row]
     clean = np.setdiff1d(np.arange(matches.images), matches.true_image)
     alarmed = np.unique(matches.image[detected])
+    by_class, by_longer_side = box_groups(matches, classes, longer_sides)
     return OperatingPoint(
         match_iou=match_iou,
         threshold=threshold,
@@ -87,12 +88,21 @@ def operating_point(
         images_with_false=binomial_rate(len(np.unique(matches.image[wrong])), matches.images),
         clean_images_alarmed=binomial_rate(len(np.intersect1d(clean, alarmed)), len(clean)),
         precision=1.0 - float(wrong.sum()) / float(detected.sum()) if detected.any() else None,
-        by_class={name: _found(missed, matches.true_class_id == index) for index, name in enumerate(classes)},
-        by_longer_side={
-            _group_name(low, high): _found(missed, (longer_sides >= low) & (longer_sides < high))
-            for low, high in pairwise(LONGER_SIDE_EDGES)
-        },
+        by_class={name: _found(missed, boxes) for name, boxes in by_class.items()},
+        by_longer_side={name: _found(missed, boxes) for name, boxes in by_longer_side.items()},
     )
+
+
+def box_groups(
+    matches: Matches, classes: Sequence[str], longer_sides: Floats
+) -> tuple[dict[str, Mask], dict[str, Mask]]:
+    """Return which true boxes (n,) are of each class, and which of each range of longer sides."""
+    by_class = {name: matches.true_class_id == index for index, name in enumerate(classes)}
+    by_longer_side = {
+        _group_name(low, high): (longer_sides >= low) & (longer_sides < high)
+        for low, high in pairwise(LONGER_SIDE_EDGES)
+    }
+    return by_class, by_longer_side
 
 
 def sweep_thresholds(matches: Matches, match_iou: float, floor: float) -> Sweep:
@@ -147,7 +157,8 @@ def _group_name(low: float, high: float) -> str:
     return f"{low:.0f}-{high:.0f}" if np.isfinite(high) else f"{low:.0f}-"
 
 
-def _per_image(image: Ints, images: int) -> Floats:
+def per_image(image: Ints, images: int) -> Floats:
+    """Return how often each of `images` occurs in `image`: (images,)."""
     return np.bincount(image, minlength=images).astype(np.float64)
 
 

@@ -134,6 +134,8 @@ class OperatingPoint(FrozenModel):
     """True boxes that no detection of their class found."""
     unseen: int
     """True boxes that no detection of any class found; the rest of `missed` was found under another name."""
+    groups: int | None = None
+    """Groups of images that were drawn anew for wider intervals than the exact ones; null: the intervals are exact."""
     miss_rate: Rate
     """Share missed, exact binomial (Clopper-Pearson) interval."""
     false_detections: int
@@ -281,6 +283,10 @@ class PairedDifference(FrozenModel):
     """How often the images were drawn anew, with replacement."""
     seed: int
     """Start of the random numbers."""
+    groups: int | None = None
+    """Groups of images that were drawn instead; null: each image by itself."""
+    trainings: int = 1
+    """Trainings of the model whose spread is in the intervals; 1: the luck of one training is in none."""
     map50_95: Interval
     """Difference in mAP50-95."""
     map50: Interval
@@ -321,6 +327,15 @@ class Robustness(FrozenModel):
     """Start of the random numbers: the same images are corrupted in the same way for every model."""
     points: tuple[CorruptedPoint, ...]
     """Each corruption and severity."""
+
+
+class GroupedImages(FrozenModel):
+    """What belongs together among the images that were evaluated."""
+
+    by: str
+    """`data.group`: `folder`, or a regular expression for file names."""
+    groups: int
+    """Groups."""
 
 
 class RobustnessComparison(Document):

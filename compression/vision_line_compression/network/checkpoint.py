@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from ultralytics.nn.modules import (
     C2PSA,
+    OBB,
     PSA,
     SPPF,
     C2f,
@@ -21,7 +22,9 @@ from ultralytics.nn.modules import (
     Concat,
     Conv,
     Detect,
+    Pose,
     SCDown,
+    Segment,
     v10Detect,
 )
 from ultralytics.nn.modules.block import Attention
@@ -35,6 +38,9 @@ Family = Literal["v8", "v10", "11", "26"]
 
 #: What the top-level layers of the four families are made of. Anything else would be pruned without proof.
 _KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect)
+
+#: Heads by what they are for: models of the same families that are not for detection.
+_OTHER_TASKS = {Segment: "segmentation (masks)", OBB: "rotated boxes (OBB)", Pose: "poses (keypoints)"}
 
 #: Input side used to count operations; convolutions grow exactly with the area in multiples of the largest stride.
 _TRACE_SIDE = 64
@@ -181,6 +187,14 @@ def _read(path: Path) -> dict[str, object]:
 
 def _family(model: nn.Module, path: Path) -> Family:
     layers = list(network_of(model).model)
+    for other, task in _OTHER_TASKS.items():
+        if isinstance(layers[-1], other):
+            raise ModelError(f"{path}: is a model for {task}, expected one for detection")
+    channels = next(layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d))
+    if channels != 3:
+        raise ModelError(
+            f"{path}: takes images of {channels} channels, expected 3: it is shown RGB images, also of grey cameras"
+        )
     unknown = sorted({type(layer).__name__ for layer in layers if type(layer) not in _KNOWN_LAYERS})
     if unknown:
         raise ModelError(f"{path}: found layers of type {', '.join(unknown)}, expected YOLO v8, v10, 11 or 26")

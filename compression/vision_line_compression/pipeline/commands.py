@@ -53,6 +53,15 @@ class CompressionSession:
         """
         SharedRun(self.pipeline, self.workspace, self.loaded, self.screen).carry_out(address)
 
+    def check_images(self) -> None:
+        """Decode every image, once for all runs in a folder.
+
+        Raises:
+            ConfigError: naming those that cannot be.
+        """
+        if not self.workspace.is_done(self.pipeline.data_check):
+            self._ensure((self.pipeline.data_check,))
+
     def measure_latency(self) -> LatencyTable | None:
         """Return what convolutions cost on this machine, measured once; None where no budget asks for it."""
         stage = self.pipeline.latency
@@ -172,10 +181,14 @@ def open_session(
     inputs, workspace = open_inputs(loaded, trains_here=trains_here), Workspace(work or RUNS / loaded.recipe.name)
     pipeline = CompressionPipeline(inputs, workspace)
     session = CompressionSession(pipeline, workspace, ProgressDisplay(), loaded)
+    for line in inputs.description:
+        session.screen.say(line)
     for warning in inputs.warnings:
         session.screen.warn(warning)
     if not workspace.is_done(pipeline.quantized):
         check_keep_float(inputs)
     if pipeline.chain is not None and not workspace.is_done(pipeline.chain.plans[-1]):
         check_budgets(inputs, session.measure_latency())
+    if not workspace.is_done(pipeline.bundle):
+        session.check_images()
     return session

@@ -89,8 +89,7 @@ class Context:
     @property
     def test_images(self) -> Dataset:
         """The images of all figures in the report."""
-        most = self.recipe.evaluate.images
-        return self.inputs.test if most is None else self.inputs.test.subset(most)
+        return self.inputs.report_images
 
     @property
     def calibration_split(self) -> str:

@@ -11,10 +11,11 @@ from functools import cached_property
 
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.recipe import Control
+from vision_line_compression.pipeline.recipe import AUTO, Control
 from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.pipeline.stage_machine import this_machine
 from vision_line_compression.pipeline.steps.controls import ProductModels, control
+from vision_line_compression.pipeline.steps.data_check import data_check
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.evaluate import evaluate
 from vision_line_compression.pipeline.steps.export import export
@@ -47,6 +48,11 @@ class CompressionPipeline:
         """Lay out the stages; `machine` is the one of the command, this one where none is named."""
         self._context = Context(inputs, workspace, machine or this_machine())
         self._recipe = inputs.loaded.recipe
+
+    @cached_property
+    def data_check(self) -> Stage:
+        """Every image decoded once; nothing comes after it."""
+        return data_check(self._context)
 
     @cached_property
     def start(self) -> TrainedModel:
@@ -144,6 +150,25 @@ class CompressionPipeline:
         return {row: evaluate(self._context, row.value, onnx) for row, onnx in files.items()}
 
     @cached_property
+    def again(self) -> Mapping[int, CompressionPipeline]:
+        """The same recipe with each further seed. What does not depend on the seed is the very same stage."""
+        context = self._context
+        return {
+            seed: CompressionPipeline(context.inputs.with_seed(seed), context.workspace)
+            for seed in self._recipe.report.seeds
+        }
+
+    @cached_property
+    def trained_again(self) -> Mapping[RowKind, Mapping[int, Stage]]:
+        """Evaluations of what further seeds change, by their seeds; no bundle is made of any."""
+        found: dict[RowKind, dict[int, Stage]] = {}
+        for seed, pipeline in self.again.items():
+            for row, stage in pipeline.evaluations.items():
+                if row is not RowKind.INT8_UNSIGNED and stage.key != self.evaluations[row].key:
+                    found.setdefault(row, {})[seed] = stage
+        return found
+
+    @cached_property
     def speed(self) -> Stage | None:
         """Parent, float product, product and its unsigned variant in turns, where the recipe wants it.
 
@@ -166,6 +191,7 @@ class CompressionPipeline:
         int8_epochs = dict.fromkeys((*self._int8_files, RowKind.INT8_UNSIGNED), self.finished.epochs)
         int8_epochs |= dict.fromkeys(self._parent_int8, 0)
         reported = Reported(
+            calibrated=None if self._recipe.quantize.method != AUTO else self.quantized,
             evaluations=self.evaluations,
             epochs={row: made.epochs for row, made in self.checkpoints.items()} | int8_epochs,
             product=self.product,
@@ -177,6 +203,7 @@ class CompressionPipeline:
             teacher=trained_teacher(self._context),
             speed=self.speed,
             robustness=self.robustness,
+            trained_again=self.trained_again,
         )
         return report(self._context, reported)
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
-from vision_line_compression.data.dataset import Dataset, data_warnings, has_split, open_dataset, open_images
+from vision_line_compression.data.data_health import data_warnings, describe_data
+from vision_line_compression.data.dataset import Dataset, has_split, open_dataset, open_images
+from vision_line_compression.data.grouping import group_images
 from vision_line_compression.files import sha256_of
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint
 from vision_line_compression.network.family import at_scale, with_classes
@@ -27,6 +30,9 @@ from vision_line_compression.prune.settings import PruneSettings
 from vision_line_compression.quantize.graph import open_graph
 from vision_line_compression.quantize.qdq_placement import plan_placement
 from vision_line_compression.training.distillation import Architecture, check_teacher
+
+#: Flags of processors that compute in bfloat16.
+_BFLOAT16 = frozenset({"amx_bf16", "avx512_bf16", "bf16"})
 
 #: Ultralytics trains on no smaller images.
 LEAST_SIDE = 10
@@ -59,18 +65,55 @@ class Inputs:
     pretrained: Checkpoint | None = None
     latency_table: LatencyTableFile | None = None
 
+    @property
+    def report_images(self) -> Dataset:
+        """The images of all figures in the report."""
+        most = self.loaded.recipe.evaluate.images
+        return self.test if most is None else self.test.subset(most)
+
+    def with_seed(self, seed: int) -> Inputs:
+        """Return the same inputs with another seed in the recipe, trained once."""
+        recipe = self.loaded.recipe
+        report = recipe.report.model_copy(update={"seeds": ()})
+        again = recipe.model_copy(update={"seed": seed, "report": report})
+        inputs = replace(self, loaded=replace(self.loaded, recipe=again))
+        inputs.__dict__["hashes"] = self.hashes  # the same files, which need not be read again
+        return inputs
+
     @cached_property
     def hashes(self) -> dict[str, str]:
         """The hash of each data set by its part, whatever folder it lies in."""
-        parts = {"train": self.train, "val": self.val, "judge": self.test}
+        parts = self._splits
         if self.calibration is not None:
             parts["calibration"] = self.calibration
         return {name: part.sha256() for name, part in parts.items()}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
-        """What is legal in the data set and hardly ever meant."""
-        return tuple(data_warnings({"train": self.train, "val": self.val, "judge": self.test}, self.calibration))
+        """What is legal in data set and recipe and hardly ever meant."""
+        recipe = self.loaded.recipe
+        found = list(data_warnings(self._splits, self.calibration, recipe.input.shapes_hw))
+        if recipe.prune is not None and recipe.prune.importance == "bn" and recipe.sparsify is None:
+            found.append(
+                f'{self.loaded.path}: prune.importance: "bn" rates channels by scales that [sparsify] drives to zero, '
+                "and there is no [sparsify]: they say little"
+            )
+        flags = this_processor().flags
+        if recipe.train.precision == "bf16" and recipe.train.device == "cpu" and flags and not flags & _BFLOAT16:
+            found.append(
+                f'{self.loaded.path}: train.precision: "bf16" is slower than "fp32" on this processor, which has no '
+                "instructions for it"
+            )
+        return tuple(found)
+
+    @property
+    def description(self) -> tuple[str, ...]:
+        """What is in the data set, a line for each split."""
+        return tuple(describe_data(self._splits, self.loaded.recipe.input.shapes_hw))
+
+    @property
+    def _splits(self) -> dict[str, Dataset]:
+        return {"train": self.train, "val": self.val, "judge": self.test}
 
 
 def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
@@ -106,6 +149,8 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
         found = [] if failure is None else [str(failure)]
         raise ConfigError(*found, *dict.fromkeys(problems))  # a fault of data.yaml itself is found with every split
     teacher = parent if loaded.teacher is None else load_checkpoint(loaded.teacher)
+    datasets = [own.named_as(parent.classes) for own in datasets]
+    added = {split: [own.named_as(parent.classes) for own in more] for split, more in added.items()}
     for own in (datasets[0], *added["train"]):
         _check_classes(own, parent)
     train, val, test = (own.joined(added.get(own.split, ())) for own in datasets)
@@ -187,6 +232,11 @@ def _check_together(inputs: Inputs) -> None:
             f"{loaded.path}: report.controls: 'parent-int8-nncf' needs NNCF, which is not installed: "
             f"{install_extra('nncf')}"
         )
+    group = loaded.recipe.data.group
+    if group is not None:
+        group_images(inputs.report_images, group)
+        if corrupted := loaded.recipe.report.corrupted_images:
+            group_images(inputs.test.subset(corrupted), group)
 
 
 def _teacher_network(loaded: LoadedRecipe, parent: Checkpoint) -> Checkpoint | None:

@@ -3,13 +3,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from vision_line.config.toml import TomlTable, problems_of, read_toml
 from vision_line_compression.evaluate.gates import GateSettings
@@ -17,7 +19,7 @@ from vision_line_compression.evaluate.results import EvaluationSettings
 from vision_line_compression.files import FrozenModel, GrowingModel
 from vision_line_compression.prune.settings import Budget, PruneSettings
 from vision_line_compression.quantize.mixed_precision import MixedPrecisionSettings
-from vision_line_compression.quantize.settings import QuantizeSettings
+from vision_line_compression.quantize.settings import PlacementSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.training.schedule import (
     DistillMethod,
@@ -34,6 +36,9 @@ Share = Annotated[float, Field(gt=0.0, lt=1.0)]
 
 #: The teacher that is always there.
 PARENT = "parent"
+
+#: Instead of a method of calibration: the one that is best on validation images.
+AUTO: Literal["auto"] = "auto"
 
 
 class ParentSection(FrozenModel):
@@ -54,6 +59,17 @@ class DataSection(FrozenModel):
     """The split of all figures in the report; nothing is trained, calibrated or chosen on it."""
     more: tuple[Annotated[str, Field(min_length=1)], ...] = ()
     """Other `data.yaml` files, relative to the recipe, whose `train` and `val` images are added: reviewed ones."""
+    group: str | None = Field(default=None, min_length=1)
+    """Which images show the same board: `folder`, or a regular expression in file names; intervals are over groups."""
+
+    @field_validator("group")
+    @classmethod
+    def _is_pattern(cls, value: str | None) -> str | None:
+        try:
+            re.compile(value or "")
+        except re.error as exc:
+            raise ValueError(f"expected 'folder' or a regular expression: {exc}") from exc
+        return value
 
 
 class InputSection(FrozenModel):
@@ -122,19 +138,21 @@ class DistillSection(GrowingModel, DistillSettings):
     """`if-better`: the same epochs are trained without a teacher too, and what is better on `val` goes on."""
 
 
-class QuantizeSection(QuantizeSettings):
+class QuantizeSection(PlacementSettings):
     """`[quantize]`."""
 
+    method: Method | Literal["auto"] = Method.MAX
+    """How ranges are chosen: `max`, `percentile`, `mse`, `entropy`; `auto`: whichever is best on validation images."""
     calibration: str | None = Field(default=None, min_length=1)
     """A folder of images, as of `vision-line capture`, relative to the recipe; default: training images."""
     calibration_images: int = Field(default=300, ge=1)
     """At most this many images give the ranges of activations, evenly chosen, as the runtime prepares them."""
     compare: tuple[Method, ...] = ()
-    """Other methods to show in the report; `method` is the one that ships."""
+    """Methods to show in the report beside the one that ships."""
     protect: MixedPrecisionSettings | None = None
     """`[quantize.protect]`: search for the parts that should stay float, by mAP50-95 on validation images."""
     protect_images: int = Field(default=200, ge=1)
-    """Validation images of this search."""
+    """Validation images of this search, and of the choice of `auto`."""
 
 
 class ProofSection(FrozenModel):
@@ -179,7 +197,7 @@ PLANNED_OTHERWISE: dict[Control, dict[str, object]] = {
 class ReportSection(GrowingModel):
     """`[report]`."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"pretrained"})
+    later: ClassVar[frozenset[str]] = frozenset({"pretrained", "seeds"})
 
     controls: tuple[Control, ...] = ()
     """What the product is compared with; see [the controls](#controls)."""
@@ -187,6 +205,8 @@ class ReportSection(GrowingModel):
     """What `narrow-pretrained` begins with: the family's pretrained checkpoint, such as yolov8n.pt."""
     corrupted_images: int = Field(default=0, ge=0)
     """Images on which float and INT8 are compared when corrupted by rain, fog, blur, noise, exposure; 0: none."""
+    seeds: tuple[Annotated[int, Field(ge=0)], ...] = ()
+    """Further seeds with which product and controls are trained again: intervals hold the spread between trainings."""
 
 
 class Recipe(GrowingModel):
@@ -247,8 +267,14 @@ class Recipe(GrowingModel):
                     f"evaluate.{key}: the bundle inspects with operating.{own}, and its gates judge it there: "
                     f"set operating.{own}"
                 )
+        if self.seed in self.report.seeds or len(set(self.report.seeds)) < len(self.report.seeds):
+            raise ValueError(f"report.seeds: expected seeds that differ from each other and from seed = {self.seed}")
+        if self.gates.corrupted_miss_rise is not None and not self.report.corrupted_images:
+            raise ValueError("gates.corrupted_miss_rise: is measured on report.corrupted_images, expected some")
         if self.step and self.prune is None:
             raise ValueError("step: stops on the way to [prune], which is missing")
+        if self.prune is not None:
+            _check_descent([*(step.budget for step in self.step), self.prune.budget])
         if self.teacher is not None and (self.distill is None or self.distill.teacher != PARENT):
             raise ValueError("teacher: is trained to teach in [distill], which is missing or names another teacher")
         missing = [
@@ -301,6 +327,21 @@ class Recipe(GrowingModel):
         if self.prune is None:
             raise ValueError(f"{self.name}: the recipe has no [prune]")
         return self.prune
+
+
+def _check_descent(budgets: Sequence[Budget]) -> None:
+    """Let budgets pass each of which is below the one before: what a step has pruned does not come back.
+
+    Raises:
+        ValueError: one of them is not.
+    """
+    for number, (before, after) in enumerate(pairwise(budgets), start=1):
+        for kind, share in before.shares.items():
+            if share < after.shares.get(kind, 0.0):
+                raise ValueError(
+                    f"step[{number}].budget.{kind}: expected at least {after.shares[kind]:g}, which comes after it, "
+                    f"found {share:g}"
+                )
 
 
 @dataclass(frozen=True, slots=True)

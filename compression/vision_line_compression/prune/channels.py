@@ -8,7 +8,7 @@ to 0, so do pooling, upsampling and sums of silenced channels. This is what a pr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import cast
 
@@ -21,24 +21,28 @@ from vision_line.errors import ModelError
 from vision_line_compression.prune.groups import ChannelGroup, Member
 from vision_line_compression.prune.settings import Criterion
 
-#: Leaves the gradients of a training loss in the parameters of the given model.
-Differentiate = Callable[[nn.Module], None]
+#: Yields with the gradient of one example's training loss after another in the parameters of the given model; adding
+#: the next one to it is what the reader prevents.
+Differentiate = Callable[[nn.Module], Iterable[None]]
 
 
 def rate_channels(
-    model: nn.Module, groups: Sequence[ChannelGroup], criterion: Criterion
+    model: nn.Module, groups: Sequence[ChannelGroup], criterion: Criterion, differentiate: Differentiate | None = None
 ) -> dict[str, NDArray[np.float64]]:
     """Return one value (channels,) for each group by name: the higher, the more important the channel.
 
     "bn" is the mean |γ| of the normalisations that write the channel (Liu et al. 2017; meaningful after training with
     an L1 penalty on γ). "l2" is the root of the summed squares of all weights that write and read it (group norm,
-    Fang et al. 2023). "taylor" is (Σ γ·∂L/∂γ + β·∂L/∂β)² over those normalisations, the square of the
-    first-order change of the loss when the channel is zeroed (Molchanov et al. 2019); gradients must lie in `.grad`.
+    Fang et al. 2023). "taylor" is the mean over examples of (Σ γ·∂L/∂γ + β·∂L/∂β)² over those normalisations, the
+    square of the first-order change of an example's loss when the channel is zeroed (Molchanov et al. 2019). Of a
+    converged network the gradients of all examples together nearly cancel out; their squares do not.
 
     Raises:
-        ModelError: A gradient is missing.
+        ModelError: "taylor" without an example, or one that leaves no gradient.
     """
-    rate = {"bn": _bn_scale, "l2": _group_norm, "taylor": _taylor}[criterion]
+    if criterion == "taylor":
+        return _taylor(model, groups, () if differentiate is None else differentiate(model))
+    rate = {"bn": _bn_scale, "l2": _group_norm}[criterion]
     return {group.name: rate(model, group) for group in groups}
 
 
@@ -58,14 +62,30 @@ def _group_norm(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     return np.sqrt(squares)
 
 
-def _taylor(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
+def _taylor(
+    model: nn.Module, groups: Sequence[ChannelGroup], examples: Iterable[None]
+) -> dict[str, NDArray[np.float64]]:
+    totals, count = {group.name: np.zeros(group.channels) for group in groups}, 0
+    model.zero_grad(set_to_none=True)
+    for _ in examples:
+        for group in groups:
+            totals[group.name] += np.square(_first_order(model, group))
+        model.zero_grad(set_to_none=True)  # else the next one's would be added to it
+        count += 1
+    if not count:
+        raise ModelError("rating by Taylor: no example was differentiated, expected at least one")
+    return {name: total / count for name, total in totals.items()}
+
+
+def _first_order(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
+    """Return the first-order change of the differentiated loss when a channel is zeroed: (channels,)."""
     change = np.zeros(group.channels)
     for member, bn in _normalisations(model, group):
         if bn.weight.grad is None or bn.bias.grad is None:
             raise ModelError(f"{member.layer}: has no gradient, expected a backward pass before rating by Taylor")
         first_order = bn.weight.detach() * bn.weight.grad + bn.bias.detach() * bn.bias.grad
         change += _spread(group, member, first_order)
-    return np.square(change)
+    return change
 
 
 def _normalisations(model: nn.Module, group: ChannelGroup) -> list[tuple[Member, nn.BatchNorm2d]]:

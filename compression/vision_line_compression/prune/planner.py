@@ -68,10 +68,10 @@ def plan_pruning(
     """Decide what to remove from `checkpoint`, which is not changed.
 
     `score` measures sensitivity (higher is better); it gets a working copy whose blocks are split, in evaluation mode,
-    and must leave it as it was. Without it importance alone decides. `differentiate` leaves
-    gradients of the training loss in that copy (criterion "taylor"). `latency` is the target's table (budget of
-    latency). `reference` gives the costs that the budget's shares refer to where they are not this checkpoint's own,
-    as in progressive pruning. `progress` is told how much of the sensitivity was measured.
+    and must leave it as it was. Without it importance alone decides. `differentiate` leaves one example's
+    gradients of the training loss after another in that copy (criterion "taylor"). `latency` is the target's table
+    (budget of latency). `reference` gives the costs that the budget's shares refer to where they are not this
+    checkpoint's own, as in progressive pruning. `progress` is told how much of the sensitivity was measured.
 
     Raises:
         ConfigError: Something that the settings need was not given, or the budget cannot be reached: the message
@@ -124,10 +124,8 @@ def _examined(
     groups = known_groups(model, timeout_s=settings.trace_timeout_s, memory_gib=settings.trace_memory_gib)
     convolutions = survey_convolutions(model)
     units = make_units(groups, read_structure(model, convolutions), settings)
-    if settings.importance == "taylor" and differentiate is not None:
-        differentiate(model)
-    ratings = rate_channels(model, [group for unit in units for group in unit.groups], settings.importance)
-    model.zero_grad(set_to_none=True)
+    rated = [group for unit in units for group in unit.groups]
+    ratings = rate_channels(model, rated, settings.importance, differentiate)
     prices = {"params": parameter_price, "macs": mac_price(settings.size_hw)}
     costs: dict[CostKind, NetworkCost] = {
         "params": NetworkCost(convolutions, units, prices["params"], fixed=fixed_parameters(model)),

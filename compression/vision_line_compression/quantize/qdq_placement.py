@@ -25,7 +25,7 @@ from onnx import NodeProto
 
 from vision_line.errors import ModelError
 from vision_line_compression.quantize.graph import Graph, attribute
-from vision_line_compression.quantize.settings import QuantizeSettings
+from vision_line_compression.quantize.settings import PlacementSettings
 
 #: Operations that only move values, and how many of their inputs are data.
 PASS_THROUGH = {"Concat": None, "MaxPool": 1, "Resize": 1, "Split": 1, "Slice": 1}
@@ -47,7 +47,7 @@ class Placement:
     groups: tuple[tuple[str, ...], ...]
 
 
-def plan_placement(graph: Graph, settings: QuantizeSettings, constant_zero: frozenset[str] = frozenset()) -> Placement:
+def plan_placement(graph: Graph, settings: PlacementSettings, constant_zero: frozenset[str] = frozenset()) -> Placement:
     """Apply the rules to `graph`; readers of the tensors in `constant_zero` (zero throughout calibration) stay float.
 
     Raises:
@@ -104,7 +104,7 @@ def last_convolutions(graph: Graph) -> tuple[NodeProto, ...]:
     )
 
 
-def _float_convolutions(graph: Graph, settings: QuantizeSettings) -> dict[str, str]:
+def _float_convolutions(graph: Graph, settings: PlacementSettings) -> dict[str, str]:
     named = _named(graph, settings.keep_float)
     last = {node.name for node in last_convolutions(graph)}
     reasons: dict[str, str] = {}

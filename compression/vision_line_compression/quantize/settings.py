@@ -13,11 +13,9 @@ class _Frozen(FrozenModel):
     model_config = ConfigDict(ser_json_inf_nan="strings")
 
 
-class QuantizeSettings(_Frozen):
-    """How a float model becomes a quantized one."""
+class PlacementSettings(_Frozen):
+    """How a float model becomes a quantized one, by whatever method its ranges are chosen."""
 
-    method: Method = Method.MAX
-    """How activation ranges are chosen."""
     percentile: float = Field(default=99.99, gt=50.0, le=100.0)
     """Share of the values in percent that `percentile` keeps."""
     share_scales: bool = True
@@ -28,6 +26,13 @@ class QuantizeSettings(_Frozen):
     """Convolutions with fewer channels stay float, unless both numbers are multiples of 8 and the kernel is square."""
     keep_float: tuple[str, ...] = ()
     """Convolutions to leave float, by name or by a leading part of it that ends before a `/`: `/model.0`."""
+
+
+class QuantizeSettings(PlacementSettings):
+    """How a float model becomes a quantized one."""
+
+    method: Method = Method.MAX
+    """How activation ranges are chosen."""
 
 
 class TensorRange(_Frozen):

@@ -12,6 +12,7 @@ from vision_line_compression.evaluate.gates import Gate
 from vision_line_compression.evaluate.results import (
     Evaluation,
     Figure,
+    GroupedImages,
     PairedDifference,
     RobustnessComparison,
 )
@@ -58,6 +59,7 @@ class RowKind(StrEnum):
     INT8_PERCENTILE = "int8-percentile", RowGroup.INT8, "INT8, percentile", "calibrated without outliers"
     INT8_MSE = "int8-mse", RowGroup.INT8, "INT8, MSE", "calibrated to the least squared error"
     INT8_ENTROPY = "int8-entropy", RowGroup.INT8, "INT8, entropy", "calibrated to the least divergence"
+    INT8_AUTO = "int8-auto", RowGroup.INT8, "INT8, chosen", "calibrated by the method that is best on validation images"
     INT8_UNSIGNED = (
         "int8-unsigned",
         RowGroup.INT8,
@@ -110,12 +112,29 @@ class ReportRow(FrozenModel):
     """What was measured; null: not run."""
     difference: PairedDifference | None = None
     """This model minus the better parent; null for that parent itself and for what was not run."""
+    again: tuple[TrainedAgain, ...] = ()
+    """What `report.seeds` gave; `difference` and `from_float` are then those of the means over all trainings."""
     from_float: PairedDifference | None = None
     """An INT8 model minus the float model that was quantized; null for others and in older reports."""
     speedup: Figure | None = None
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
     engine_speedup: Figure | None = None
     """The same of the networks alone, without conversion and head decoding."""
+
+
+class TrainedAgain(FrozenModel):
+    """What another training of the same model gave, which began with another seed."""
+
+    seed: int
+    """Start of its random numbers."""
+    map50_95: Figure | None
+    """mAP50-95."""
+    map50: Figure | None
+    """mAP50."""
+    miss_rate: Figure | None
+    """Share of the true boxes missed at the operating threshold and the first matching IoU."""
+    false_per_image: Figure | None
+    """False detections per image, likewise."""
 
 
 class KeptChannels(FrozenModel):
@@ -181,7 +200,7 @@ class Headline(FrozenModel):
     miss_rate: Figure | None
     """Share of the defects missed at the operating threshold and the first matching IoU."""
     parent_miss_rate_interval: tuple[Figure, Figure]
-    """Of the parent that misses fewer, exact 95 % interval."""
+    """Of the parent that misses fewer, 95 % interval: exact, or over groups of images."""
     speedup_cpu_640: Figure | None
     """Throughput of the network alone at 640x640 on this CPU, as a multiple of the parent's; null: not measured."""
     speedup_cpu_640_application: Figure | None
@@ -213,6 +232,8 @@ class ReportCard(Document):
     """What the plan was made of."""
     robustness: RobustnessComparison | None = None
     """The quantized product against its float original on corrupted images; null where it was not run."""
+    grouped: GroupedImages | None = None
+    """What all intervals are over; null: each image and box counts by itself."""
     remarks: tuple[str, ...] = ()
     """What a reader has to know about this run."""
 

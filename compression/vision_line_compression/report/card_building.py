@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
 
 from vision_line.errors import ConfigError
 from vision_line_compression.data.dataset import Dataset
-from vision_line_compression.evaluate.compare import RESAMPLES, difference, resample
+from vision_line_compression.data.grouping import Groups, group_images
+from vision_line_compression.evaluate.compare import RESAMPLES, average_trainings, difference, resample
 from vision_line_compression.evaluate.gates import (
     Gate,
     GateSettings,
@@ -16,11 +19,19 @@ from vision_line_compression.evaluate.gates import (
     check_accuracy,
     check_comparable,
     check_gates,
+    check_robustness,
     fewest_missed,
     most_accurate,
 )
+from vision_line_compression.evaluate.grouped_intervals import with_grouped_intervals
+from vision_line_compression.evaluate.matching import Floats
 from vision_line_compression.evaluate.predict import Predictions
-from vision_line_compression.evaluate.results import Evaluation, PairedDifference, RobustnessComparison
+from vision_line_compression.evaluate.results import (
+    Evaluation,
+    GroupedImages,
+    PairedDifference,
+    RobustnessComparison,
+)
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.report.card import (
@@ -33,22 +44,35 @@ from vision_line_compression.report.card import (
     RowGroup,
     RowKind,
     SensitivityCurve,
+    TrainedAgain,
 )
 
 #: The shape whose speed the headline names.
 HEADLINE_SHAPE_HW = (640, 640)
 
+#: Fewer groups than this are drawn from with a warning.
+FEW_GROUPS = 20
+
+PARENTS_BY_WORDS = {words: kind for kind, words in PARENTS.items()}
+
 
 @dataclass(frozen=True, slots=True)
-class MeasuredRun:
-    """One model that was run: its evaluation, the predictions that it was made of, and how it came about."""
+class Evaluated:
+    """An evaluation and the predictions that it was made of."""
 
     evaluation: Evaluation
     predictions: Predictions
+
+
+@dataclass(frozen=True, slots=True)
+class MeasuredRun(Evaluated):
+    """One model that was run, and how it came about."""
+
     epochs: float | None = None
     note: str = ""
     speedup: float | None = None  # against the parent, in interleaved rounds
     engine_speedup: float | None = None  # the same of the networks alone
+    again: Mapping[int, Evaluated] = field(default_factory=dict)  # what other trainings gave, by their seeds
 
 
 def better_parent(runs: Mapping[RowKind, MeasuredRun]) -> RowKind:
@@ -74,12 +98,14 @@ def build_card(
     plans: Sequence[PruningPlan] = (),
     robustness: RobustnessComparison | None = None,
     remarks: Sequence[str] = (),
+    group: str | None = None,
     resamples: int = RESAMPLES,
 ) -> ReportCard:
     """Put the card together; `dataset` is what all of `runs` were evaluated on, `plans` those of all steps in order.
 
     Every run is compared with the better parent, and INT8 with `float_product`, the model that was quantized, with
-    intervals from images drawn anew.
+    intervals from images drawn anew, or from what `group` puts together. Of models that were trained several times
+    the differences are those of the means. Gates judge the model that ships, by exact intervals.
 
     Raises:
         ConfigError: the parent or the product was not run, or the evaluations cannot be compared.
@@ -88,35 +114,98 @@ def build_card(
     if product not in runs:
         raise ConfigError(f"report: expected an evaluation of the product {product}, found none")
     for run in runs.values():
-        check_comparable(run.evaluation, runs[reference].evaluation)
-    seed = identity.seed
-    drawn = {
-        kind: resample(run.predictions, run.evaluation, dataset, resamples=resamples, seed=seed)
-        for kind, run in runs.items()
-    }
+        for one in (run, *run.again.values()):
+            check_comparable(one.evaluation, runs[reference].evaluation)
+    drawing = _Drawing(dataset, None if group is None else group_images(dataset, group), identity.seed, resamples)
+    drawn = {kind: drawing.of(run) for kind, run in runs.items()}
     differences = {
-        kind: difference(ours, drawn[reference], seed) for kind, ours in drawn.items() if kind is not reference
+        kind: drawing.compared(ours, drawn[reference]) for kind, ours in drawn.items() if kind is not reference
     }
     rounded = {
-        kind: difference(ours, drawn[float_product], seed)
+        kind: drawing.compared_in_pairs(ours, drawn[float_product])
         for kind, ours in drawn.items()
         if kind.group is RowGroup.INT8 and float_product is not None
     }
     parents = {words: runs[kind].evaluation for kind, words in PARENTS.items() if kind in runs}
-    checked = _checked(runs, product, parents, gates)
+    checked = (*_checked(runs, product, parents, gates), *check_robustness(robustness, gates))
+    shown = {kind: replace(run, evaluation=drawing.shown(run)) for kind, run in runs.items()}
+    best = PARENTS_BY_WORDS[fewest_missed(parents)]
     return ReportCard(
         identity=identity,
-        headline=_headline(runs, product, parents),
+        headline=_headline(runs, product, parents, shown[best].evaluation),
         product=product,
         reference=reference,
         passed=all(gate.passed for gate in checked),
         gates=checked,
-        rows=tuple(_row(kind, runs.get(kind), differences.get(kind), rounded.get(kind)) for kind in RowKind),
+        rows=tuple(_row(kind, shown.get(kind), differences.get(kind), rounded.get(kind)) for kind in RowKind),
         kept_channels=kept_channels(plans),
         sensitivity=sensitivity_curves(plans[-1]) if plans else (),
         robustness=robustness,
-        remarks=tuple(remarks),
+        grouped=drawing.named(group),
+        remarks=(*remarks, *drawing.remarks()),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawing:
+    """How images are drawn anew, the same for all models."""
+
+    dataset: Dataset
+    groups: Groups | None
+    seed: int
+    resamples: int
+
+    def of(self, run: MeasuredRun) -> tuple[Floats, ...]:
+        """Return the resampled figures of each training of a model, that of the model that ships first."""
+        return tuple(
+            resample(
+                one.predictions,
+                one.evaluation,
+                self.dataset,
+                resamples=self.resamples,
+                seed=self.seed,
+                groups=self.groups,
+            )
+            for one in (run, *run.again.values())
+        )
+
+    def compared(self, ours: tuple[Floats, ...], theirs: tuple[Floats, ...]) -> PairedDifference:
+        """Return the difference of two models whose trainings have nothing to do with each other."""
+        first, second = average_trainings(ours, self.seed), average_trainings(theirs, self.seed + 1)
+        return difference(first, second, self.seed, self.groups, len(ours))
+
+    def compared_in_pairs(self, ours: tuple[Floats, ...], theirs: tuple[Floats, ...]) -> PairedDifference:
+        """Return the difference of two models of which each training of one was made of that of the other.
+
+        The other's may be more: not all that is made of a training is made of every one.
+        """
+        pairs = [one - other for one, other in zip(ours, theirs, strict=False)]
+        changes = average_trainings(pairs, self.seed)
+        return difference(changes, np.zeros_like(changes), self.seed, self.groups, len(pairs))
+
+    def shown(self, run: MeasuredRun) -> Evaluation:
+        """Return an evaluation with intervals over groups, where images come in groups."""
+        if self.groups is None:
+            return run.evaluation
+        return with_grouped_intervals(
+            run.evaluation, run.predictions, self.dataset, self.groups, resamples=self.resamples, seed=self.seed
+        )
+
+    def named(self, group: str | None) -> GroupedImages | None:
+        """Return what was drawn; None: each image by itself."""
+        return None if group is None or self.groups is None else GroupedImages(by=group, groups=self._count)
+
+    def remarks(self) -> Iterator[str]:
+        """Yield what is to be known of groups so few."""
+        if self.groups is not None and self._count < FEW_GROUPS:
+            yield (
+                f"All intervals are over {self._count} groups of images, which are few: drawn from so few, intervals "
+                "are rather too narrow"
+            )
+
+    @property
+    def _count(self) -> int:
+        return 0 if self.groups is None else int(self.groups.max()) + 1
 
 
 def _checked(
@@ -171,6 +260,7 @@ def _row(
         note=f"{kind.note}; {run.note}" if run.note else kind.note,
         epochs=run.epochs,
         evaluation=run.evaluation,
+        again=tuple(_trained_again(seed, one.evaluation) for seed, one in run.again.items()),
         difference=difference,
         from_float=from_float,
         speedup=run.speedup,
@@ -178,11 +268,24 @@ def _row(
     )
 
 
-def _headline(runs: Mapping[RowKind, MeasuredRun], product: RowKind, parents: Parents) -> Headline:
+def _trained_again(seed: int, evaluation: Evaluation) -> TrainedAgain:
+    point = evaluation.operating[0]
+    return TrainedAgain(
+        seed=seed,
+        map50_95=evaluation.accuracy.map50_95,
+        map50=evaluation.accuracy.map50,
+        miss_rate=point.miss_rate.value,
+        false_per_image=point.false_per_image.value,
+    )
+
+
+def _headline(
+    runs: Mapping[RowKind, MeasuredRun], product: RowKind, parents: Parents, misses_fewest: Evaluation
+) -> Headline:
     ours, parent = (runs[kind].evaluation for kind in (product, RowKind.PARENT))
     speed = ours.speed
     at_640 = speed is not None and speed.input_shape_hw == HEADLINE_SHAPE_HW
-    miss_rate = parents[fewest_missed(parents)].operating[0].miss_rate
+    miss_rate = misses_fewest.operating[0].miss_rate
     return Headline(
         params_ratio=ours.model.params / parent.model.params,
         macs_ratio=ours.model.macs / parent.model.macs,

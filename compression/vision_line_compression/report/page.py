@@ -9,7 +9,7 @@ from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from vision_line_compression.evaluate.results import Evaluation
+from vision_line_compression.evaluate.results import Evaluation, Interval, RobustnessComparison
 from vision_line_compression.files import write_whole
 from vision_line_compression.report import plots
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, RowGroup
@@ -30,6 +30,7 @@ _GATE_TITLES = {
     "class_recall_drop": "Recall drop of a class",
     "miss_rate": "Miss rate",
     "miss_rate_within_parent": "Miss rate within the parent's interval",
+    "corrupted_miss_rise": "Misses on corrupted images",
     "params_ratio": "Parameters",
     "macs_ratio": "Multiply-accumulates",
     "onnx_ratio": "ONNX file",
@@ -77,9 +78,15 @@ def render_page(card: ReportCard) -> str:
         product=card.row(card.product),
         reference=card.row(card.reference),
         plots=tuple(_plots(card)),
+        drawn=_drawn(card),
+        counted="exact" if card.grouped is None else "over the same groups and never narrower than the exact one",
         gate_titles=_GATE_TITLES,
         group_titles=_GROUP_TITLES,
     )
+
+
+def _drawn(card: ReportCard) -> str:
+    return "images" if card.grouped is None else f"{card.grouped.groups} groups of images ({card.grouped.by})"
 
 
 def _plots(card: ReportCard) -> Iterator[_Plot]:
@@ -91,9 +98,7 @@ def _plots(card: ReportCard) -> Iterator[_Plot]:
     yield _Plot("Accuracy and size", text, plots.trade_off(card, _megabytes, "ONNX file, MB"))
     if reference is not None and product is not None:
         yield from _comparisons(reference, product)
-    corrupted = None if card.robustness is None else plots.corruption(card.robustness)
-    sides = ((plots.PARENT, "float"), (plots.PRODUCT, "quantized"))
-    yield _Plot("Corrupted images", _corruption_text(card), corrupted, sides, wide=True)
+    yield from _corrupted(card.robustness)
     curves = plots.sensitivity(card.sensitivity) if card.sensitivity else None
     text = "Each line is one unit of the network, as it was before the last step of pruning, that loses channels alone."
     yield _Plot("Sensitivity", text, curves, wide=True)
@@ -109,22 +114,31 @@ def _comparisons(reference: Evaluation, product: Evaluation) -> Iterator[_Plot]:
     yield _Plot("What a threshold costs", text, costs, both)
     scores = plots.reliability(reference.calibration, product.calibration)
     yield _Plot("Score calibration", "On the diagonal a score means what it says.", scores, both)
+    intervals = "exact intervals" if second.groups is None else "intervals over groups of images"
     sizes = plots.miss_intervals(first.by_longer_side, second.by_longer_side)
-    text = f"{at}, by the longer side in input pixels (number of defects), exact intervals."
+    text = f"{at}, by the longer side in input pixels (number of defects), {intervals}."
     yield _Plot("Misses by size", text, sizes, both)
     classes = plots.miss_intervals(first.by_class, second.by_class)
-    yield _Plot("Misses by class", f"{at} (number of defects), exact intervals.", classes, both)
+    yield _Plot("Misses by class", f"{at} (number of defects), {intervals}.", classes, both)
 
 
-def _corruption_text(card: ReportCard) -> str:
-    if card.robustness is None:
-        return "False detections per image, float against quantized."
-    found = card.robustness.false_per_image
-    value, low, high = (_signed(one, 3) for one in (found.value, found.low, found.high))
-    return (
-        f"False detections per image at severities 0 to 3 on {card.robustness.candidate.images} images. Quantized "
-        f"minus float over all: {value}, 95 %: {low} … {high}{' (noise)' if found.is_noise else ''}."
-    )
+def _corrupted(found: RobustnessComparison | None) -> Iterator[_Plot]:
+    sides = ((plots.PARENT, "float"), (plots.PRODUCT, "quantized"))
+    misses, wrong = "Corrupted images: defects missed", "Corrupted images: false detections"
+    if found is None:
+        yield _Plot(misses, "By rain, fog, blur, noise and wrong exposure, float against quantized.", None)
+        yield _Plot(wrong, "Float against quantized.", None)
+        return
+    images = f"at severities 0 to 3 on {found.candidate.images} images. Quantized minus float over all"
+    text = f"Share missed {images}: {_change(found.miss_rate, 100, 2)} points."
+    yield _Plot(misses, text, plots.corrupted_misses(found), sides, wide=True)
+    text = f"False detections per image {images}: {_change(found.false_per_image, 1, 3)}."
+    yield _Plot(wrong, text, plots.corrupted_false(found), sides, wide=True)
+
+
+def _change(found: Interval, factor: float, digits: int) -> str:
+    value, low, high = (_signed(factor * one, digits) for one in (found.value, found.low, found.high))
+    return f"{value}, 95 %: {low} … {high}{' (noise)' if found.is_noise else ''}"
 
 
 def _latency(evaluation: Evaluation) -> float | None:
@@ -136,7 +150,7 @@ def _megabytes(evaluation: Evaluation) -> float | None:
 
 
 def _gate_figure(value: float, name: str) -> str:
-    if name.endswith("_drop"):
+    if name.endswith(("_drop", "_rise")):
         return f"{value:.2f}".replace("-", "−")
     return _times(value) if name == "speedup" else _percent(value, 2)
 

@@ -21,10 +21,12 @@ from vision_line_compression.charts import (
     spread,
 )
 from vision_line_compression.evaluate.results import (
+    CorruptedPoint,
     Evaluation,
     Interval,
     MissedGroup,
     PairedDifference,
+    Rate,
     RobustnessComparison,
     ScoreCalibration,
     Sweep,
@@ -263,26 +265,35 @@ def sensitivity(curves: Sequence[SensitivityCurve], named: int = 4) -> str:
     return figure(2 * WIDTH, HEIGHT, "".join(parts), "share of the score kept against channels removed")
 
 
-def corruption(comparison: RobustnessComparison) -> str:
+def corrupted_false(comparison: RobustnessComparison) -> str:
     """Return false detections per image by severity, one small plot for each corruption."""
+    return _by_severity(comparison, lambda point: point.false_per_image, "false detections per image")
+
+
+def corrupted_misses(comparison: RobustnessComparison) -> str:
+    """Return the share of defects missed by severity, likewise."""
+    return _by_severity(comparison, lambda point: point.miss_rate, "share of defects missed")
+
+
+def _by_severity(comparison: RobustnessComparison, figure_of: Callable[[CorruptedPoint], Rate], name: str) -> str:
     sides = {PARENT: comparison.reference, PRODUCT: comparison.candidate}
     table = {
-        name: {(point.corruption, point.severity): point.false_per_image.value or 0.0 for point in side.points}
-        for name, side in sides.items()
+        side: {(point.corruption, point.severity): figure_of(point).value or 0.0 for point in one.points}
+        for side, one in sides.items()
     }
-    names = list(dict.fromkeys(name for name, severity in table[PRODUCT] if severity))
+    ways = list(dict.fromkeys(way for way, severity in table[PRODUCT] if severity))
     top = nice_range([value for side in table.values() for value in side.values()], from_zero=True)[1]
     parts = []
-    for index, name in enumerate(names):
+    for index, way in enumerate(ways):
         left = 46 + index * 178
         x, y = Scale(0, 3, left, left + 138), Scale(0.0, top, 168, 34)
-        parts.append(label(left, 16, name, "panel"))
+        parts.append(label(left, 16, way, "panel"))
         parts += [line(left, y(value), left + 138, y(value), "grid") for value in y.ticks(3)]
         if index == 0:
             parts += [label(left - 8, y(value) + 4, f"{value:g}", "tick end") for value in y.ticks(3)]
         parts += [label(x(severity), 186, str(severity), "tick middle") for severity in range(4)]
         for style, side in table.items():
-            points = [(x(s), y(side["none", 0] if s == 0 else side[name, s])) for s in range(4)]
+            points = [(x(s), y(side["none", 0] if s == 0 else side[way, s])) for s in range(4)]
             parts.append(path(points, style))
             parts += [marker(px, py, "circle", f"{style} small") for px, py in points]
-    return figure(46 + 178 * len(names), 196, "".join(parts), "false detections per image by severity of corruption")
+    return figure(46 + 178 * len(ways), 196, "".join(parts), f"{name} by severity of corruption")

@@ -52,6 +52,8 @@ class TrainSettings(FrozenModel):
     """Change of saturation."""
     brightness: Probability = 0.4
     """Change of brightness."""
+    corrupted: Probability = 0.0
+    """Share of images with rain, fog, blur, noise or wrong exposure, as in `report.corrupted_images`."""
     precision: Literal["fp32", "bf16"] = "fp32"
     """`bf16`: convolutions in bfloat16, losses and weights in float32; twice as fast where the CPU has AMX."""
     device: str = Field(default="cpu", pattern=r"^(cpu(,cpu)*|\d+(,\d+)*)$")

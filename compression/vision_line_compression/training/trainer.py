@@ -22,14 +22,16 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.utils.torch_utils import unwrap_model
 
 from vision_line.cores import usable_cores
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import SUFFIXES
-from vision_line_compression.network.detection_network import network_of
+from vision_line_compression.network.detection_network import head_of, network_of
 from vision_line_compression.training.distillation import DistillingCriterion, Forward, ensure_projector
 from vision_line_compression.training.schedule import DistillSettings, Phase, TrainSettings
+from vision_line_compression.training.training_images import InspectedImages
 
 _P = ParamSpec("_P")
 _Outputs = TypeVar("_Outputs")
@@ -97,6 +99,25 @@ class GivenModelTrainer(DetectionTrainer):
         if self._task.teacher is not None and self._task.distill is not None:
             ensure_projector(model, self._task.teacher, self._task.distill.method)
         return model
+
+    def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> InspectedImages:
+        """Return the images of a split, with Ultralytics' own settings but resized as an inspection does."""
+        trains = mode == "train"
+        return InspectedImages(
+            img_path,
+            imgsz=self.args.imgsz,
+            batch_size=batch,
+            augment=trains,
+            hyp=self.args,
+            rect=not trains,
+            cache=self.args.cache or None,
+            stride=max(int(head_of(unwrap_model(self.model)).stride.max()), 32),
+            pad=0.0 if trains else 0.5,
+            prefix=f"{mode}: ",
+            task=self.args.task,
+            data=self.data,
+            corrupted=self._task.train.corrupted,
+        )
 
     def carry_out(self) -> None:
         """Train until the last epoch, or go on where `resume` says.

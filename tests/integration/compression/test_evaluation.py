@@ -259,6 +259,29 @@ def test_int8_is_compared_with_the_float_model_that_was_quantized(
     assert "against its float model" in render_page(card)
 
 
+def test_groups_of_images_widen_what_a_report_shows(
+    predictions: Predictions, evaluation: Evaluation, dataset: Dataset
+) -> None:
+    """No interval becomes narrower; the gates judge by the exact ones, and the page says what is drawn."""
+    run = MeasuredRun(evaluation, predictions)
+    runs = {RowKind.PARENT: run, RowKind.INT8_MSE: run}
+    by = r"(\d)\."  # the last digit, of a dozen
+
+    card = build_card(identity_of(dataset), runs, RowKind.INT8_MSE, dataset, GateSettings(), group=by, resamples=200)
+
+    shown = card.row(RowKind.INT8_MSE).evaluation
+    assert shown is not None
+    before, after = evaluation.operating[0], shown.operating[0]
+    assert card.grouped is not None
+    assert after.groups == card.grouped.groups > 2
+    assert after.miss_rate.low <= before.miss_rate.low <= before.miss_rate.high <= after.miss_rate.high
+    assert after.miss_rate.value == before.miss_rate.value
+    assert card.headline.parent_miss_rate_interval == (after.miss_rate.low, after.miss_rate.high)
+    (gate,) = (gate for gate in card.gates if gate.name == "miss_rate_within_parent")
+    assert gate.limit == before.miss_rate.high
+    assert f"{card.grouped.groups} groups of images" in render_page(card)
+
+
 def test_report_needs_parent_and_product(predictions: Predictions, evaluation: Evaluation, dataset: Dataset) -> None:
     """A report without what it compares is refused."""
     with pytest.raises(ConfigError, match="parent"):

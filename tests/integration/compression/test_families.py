@@ -394,13 +394,14 @@ def test_gradients_decide_for_taylor(write_checkpoint: WriteCheckpoint) -> None:
     checkpoint = load_checkpoint(write_checkpoint("yolov8n"))
     settings = PruneSettings(budget=Budget(macs=0.7), importance="taylor", method="uniform", size_hw=(64, 64))
 
-    def differentiate(model: nn.Module) -> None:
+    def differentiate(model: nn.Module) -> Iterator[None]:
         loss = torch.zeros(())
         for name, layer in model.named_modules():
             if isinstance(layer, nn.BatchNorm2d):
                 upper = layer.weight[layer.num_features // 2 :] if name == "model.7.bn" else layer.weight
                 loss = loss + upper.sum() + 0.0 * (layer.weight.sum() + layer.bias.sum())
         loss.backward()  # type: ignore[no-untyped-call]
+        yield
 
     plan = plan_pruning(checkpoint, settings, differentiate=differentiate)
     (kept,) = (entry.kept for entry in plan.groups if entry.group.name == "model.7.conv")

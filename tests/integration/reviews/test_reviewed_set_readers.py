@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from tests.fakes.reviewed_records import BOX, SIZE_WH, ReviewedRecords, export, many, reviewed_records
 
-from vision_line_compression.data.dataset import data_warnings, open_dataset
+from vision_line_compression.data.data_health import data_warnings
+from vision_line_compression.data.dataset import open_dataset
 
 
 @pytest.fixture
@@ -29,8 +30,7 @@ def test_yolo_folders_are_what_the_compression_reads(records: ReviewedRecords, t
     assert done.exit_code == 0, done.output
     splits = {name: open_dataset(out / "data.yaml", name) for name in ("train", "val")}
     assert splits["train"].classes == ("open", "short")
-    (warning,) = data_warnings(splits)
-    assert "val: has no box of short" in warning  # which is so
+    assert any("val: has no box of short" in warning for warning in data_warnings(splits))  # which is so
     every = [image for split in splits.values() for image in split.images]
     assert len(every) == 21
     assert sum(len(image.xyxy) == 0 for image in every) == 6

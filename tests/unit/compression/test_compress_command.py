@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.testing import CliRunner
 
 from vision_line.errors import ExitCode
-from vision_line_compression.cli import reported_errors
+from vision_line_compression.cli import cli, reported_errors
 from vision_line_compression.files import write_whole
 
 # An import hook of a fresh interpreter: what it hides is as absent as in the runtime core alone.
@@ -49,6 +50,14 @@ def test_a_missing_extra_is_named_and_exits_3(tmp_path: Path, hidden: str, argum
     assert f"'{hidden}' is missing" in done.stderr
     assert "pip install '.[compress]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_pattern_that_is_none_is_refused_before_anything_is_opened() -> None:
+    """As an option, like all wrong options."""
+    done = CliRunner().invoke(cli, ["eval", "model.onnx", "--data", "data.yaml", "--group", "("])
+
+    assert done.exit_code == 2
+    assert "--group: expected folder or a regular expression, found '('" in done.output
 
 
 def no_folder(folder: Path) -> None:

@@ -20,7 +20,7 @@ from vision_line_compression.pipeline.context import Context, TrainedModel, plai
 from vision_line_compression.pipeline.inputs import Inputs
 from vision_line_compression.pipeline.stage import StagePlace
 from vision_line_compression.pipeline.steps.teacher import teacher_file
-from vision_line_compression.pipeline.steps.train import TRAINED, TRAINING_VERSION, deciding, run_training, train
+from vision_line_compression.pipeline.steps.train import TRAINED, deciding, run_training, train, training_version
 from vision_line_compression.training.distillation import Architecture, Distillation, teacher_warnings
 from vision_line_compression.training.schedule import plan_distillation
 
@@ -64,7 +64,7 @@ def distill(context: Context, name: str, start: TrainedModel, *, teacher: bool =
         data=("train", "val"),
         start=start.checkpoint,
         after=taught_by.after,
-        version=TRAINING_VERSION,
+        version=training_version(context),
         place=StagePlace.TRAINING,
     )
     return TrainedModel(context.output(stage, TRAINED), epochs)

@@ -62,6 +62,7 @@ def plan(context: Context, name: str, start: Artifact, section: PruneSection, fi
         after=after,
         data=("train", "val"),
         start=start,
+        version=2 if section.importance == "taylor" else 1,  # version 2 squares the gradients of each image
         place=StagePlace.TRAINING,
     )
 

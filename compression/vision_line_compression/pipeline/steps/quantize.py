@@ -17,10 +17,11 @@ from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.evaluation import evaluate
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
-from vision_line_compression.pipeline.recipe import QuantizeSection, Recipe
+from vision_line_compression.pipeline.recipe import AUTO, QuantizeSection, Recipe
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import measured_by, open_measured
 from vision_line_compression.quantize.calibrate import RangeCalibration, calibrate
+from vision_line_compression.quantize.method_choice import MethodChoice, MethodTrial, choose_method
 from vision_line_compression.quantize.mixed_precision import (
     MixedPrecision,
     MixedPrecisionSettings,
@@ -32,11 +33,11 @@ from vision_line_compression.quantize.mixed_precision import (
 )
 from vision_line_compression.quantize.onnx_session import InputImage, compare_outputs
 from vision_line_compression.quantize.quantizer import quantize_calibrated
-from vision_line_compression.quantize.settings import QuantizeReport, QuantizeSettings
+from vision_line_compression.quantize.settings import PlacementSettings, QuantizeReport, QuantizeSettings
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.report.card import RowKind
 
-QUANTIZATION, MIXED_PRECISION = "quantization.json", "protection.json"
+QUANTIZATION, MIXED_PRECISION, CHOICE = "quantization.json", "protection.json", "choice.json"
 
 #: Validation images on which outputs are compared to rank the parts of a network; each part costs one run over them.
 _COMPARED_IMAGES = 8
@@ -62,42 +63,52 @@ def int8_files(context: Context, stage: Stage) -> Mapping[RowKind, Artifact]:
     return {int8_row(method): context.output(stage, _file_of(method)) for method in _methods(context.recipe.quantize)}
 
 
-def int8_row(method: Method) -> RowKind:
-    """Return the row of the report that shows what `method` calibrated."""
-    return RowKind(f"int8-{method.value}")
+def int8_row(method: str) -> RowKind:
+    """Return the row of the report that shows what `method` calibrated; of `auto` the one that was chosen."""
+    return RowKind(f"int8-{method}")
 
 
-def _file_of(method: Method) -> str:
-    return f"model.int8-{method.value}.onnx"
+def _file_of(method: str) -> str:
+    return f"model.int8-{method}.onnx"
 
 
-def _methods(section: QuantizeSection) -> tuple[Method, ...]:
+def _methods(section: QuantizeSection) -> tuple[str, ...]:
     """Return the method that ships and those it is compared with, each once."""
-    return tuple(dict.fromkeys((section.method, *section.compare)))
+    return tuple(dict.fromkeys((str(section.method), *map(str, section.compare))))
 
 
 def quantize_file(context: Context, folder: Path, float_onnx: Path, progress: ProgressCallback) -> list[Path]:
     """Calibrate once, then quantize by every method of the recipe; return the files that were written.
 
-    The parts that a search wants to stay float stay float in all of them.
+    With `auto` the method is chosen first, all convolutions quantized. The parts that a search wants to stay float stay
+    float in all files.
     """
     recipe = context.recipe
     section = recipe.quantize
     images = context.calibration_images(section.calibration_images)
     seen = _reported(network_inputs(images, recipe.input.shapes_hw), len(images.images), progress)
     calibration = calibrate(float_onnx, seen)
-    outputs = []
-    settings = QuantizeSettings.model_validate(section.model_dump(include=set(QuantizeSettings.model_fields)))
+    outputs: list[Path] = []
+    placement = section.model_dump(include=set(PlacementSettings.model_fields))
+    method: Method
+    if section.method == AUTO:
+        choice = _choose_method(context, folder, float_onnx, QuantizeSettings.model_validate(placement), calibration)
+        choice.write(folder / CHOICE)
+        outputs.append(folder / CHOICE)
+        method = choice.chosen
+    else:
+        method = section.method
+    settings = QuantizeSettings.model_validate(placement | {"method": method})
     if section.protect is not None:
         kept = _search_mixed_precision(context, folder, float_onnx, settings, section.protect, calibration)
         settings = settings.model_copy(update={"keep_float": (*settings.keep_float, *kept.keep_float)})
         kept.write(folder / MIXED_PRECISION)
         outputs.append(folder / MIXED_PRECISION)
     reports: dict[str, JsonValue] = {}
-    for method in _methods(section):
-        chosen = settings.model_copy(update={"method": method})
-        path = folder / _file_of(method)
-        reports[method.value] = quantize_calibrated(float_onnx, path, chosen, calibration).model_dump(mode="json")
+    for name in _methods(section):
+        chosen = settings.model_copy(update={"method": method if name == AUTO else Method(name)})
+        path = folder / _file_of(name)
+        reports[name] = quantize_calibrated(float_onnx, path, chosen, calibration).model_dump(mode="json")
         outputs.append(path)
     write_whole(folder / QUANTIZATION, json.dumps(reports, indent=1).encode() + b"\n")
     return [*outputs, folder / QUANTIZATION]
@@ -107,6 +118,25 @@ def _reported(images: Iterable[InputImage], total: int, progress: ProgressCallba
     for number, image in enumerate(images, start=1):
         yield image
         progress(number, total)
+
+
+def _choose_method(
+    context: Context, folder: Path, float_onnx: Path, settings: QuantizeSettings, calibration: RangeCalibration
+) -> MethodChoice:
+    """Try every method on validation images: the images of the report choose nothing."""
+    recipe = context.recipe
+    images = context.inputs.val.subset(recipe.quantize.protect_images)
+    path = folder / "trial.onnx"
+    trials = []
+    for method in Method:
+        quantize_calibrated(float_onnx, path, settings.model_copy(update={"method": method}), calibration)
+        evaluation = evaluate(open_measured(path, recipe), images, settings=recipe.evaluate, float_execution=True)
+        point = evaluation.operating[0]
+        trials.append(
+            MethodTrial(method=method, map50_95=evaluation.accuracy.map50_95, missed=point.missed, boxes=point.boxes)
+        )
+    path.unlink()
+    return choose_method(trials, len(images.images))
 
 
 def _search_mixed_precision(

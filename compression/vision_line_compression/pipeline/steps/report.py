@@ -26,13 +26,15 @@ from vision_line_compression.pipeline.steps.distill import TEACHER
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION, PREDICTIONS
 from vision_line_compression.pipeline.steps.latency import LATENCY, latency
 from vision_line_compression.pipeline.steps.plan import PLAN
+from vision_line_compression.pipeline.steps.quantize import CHOICE
 from vision_line_compression.pipeline.steps.robustness import ROBUSTNESS
 from vision_line_compression.pipeline.steps.speed import SPEED, Speeds
 from vision_line_compression.pipeline.steps.teacher_choice import TAKEN, TeacherChoice
 from vision_line_compression.prune.latency import LatencyTable
 from vision_line_compression.prune.plan import PruningPlan
+from vision_line_compression.quantize.method_choice import MethodChoice
 from vision_line_compression.report.card import REPORT_FILE, Identity, ReportCard, RowKind
-from vision_line_compression.report.card_building import MeasuredRun, build_card
+from vision_line_compression.report.card_building import Evaluated, MeasuredRun, build_card
 from vision_line_compression.report.page import PAGE_FILE, write_report
 
 #: Keys that name files, which lie elsewhere on every machine.
@@ -61,6 +63,8 @@ class Reported:
     teacher: TrainedModel | None  # trained first
     speed: Stage | None
     robustness: Stage | None
+    calibrated: Stage | None  # which chose the calibration method
+    trained_again: Mapping[RowKind, Mapping[int, Stage]]  # evaluations by seed
 
 
 def report(context: Context, reported: Reported) -> Stage:
@@ -68,20 +72,23 @@ def report(context: Context, reported: Reported) -> Stage:
     recipe = context.recipe
 
     extras = tuple(stage for stage in (reported.speed, reported.robustness) if stage is not None)
-    after = (*reported.evaluations.values(), *reported.plans, *reported.finished.after, *extras)
+    again = [stage for stages in reported.trained_again.values() for stage in stages.values()]
+    after = (*reported.evaluations.values(), *again, *reported.plans, *reported.finished.after, *extras)
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         write_report(_card(context, reported, after), folder)
         return [folder / REPORT_FILE, folder / PAGE_FILE]
 
     key: dict[str, JsonValue] = {"gates": plain(recipe.gates), "name": recipe.name, "seed": recipe.seed}
+    if recipe.data.group is not None:
+        key |= {"group": recipe.data.group}
     return context.stage(
         "report",
         work,
         key,
         after=after,
         data=("train", "val", "judge"),
-        version=2,  # which has the better parent in each figure, INT8 against its float model, and who did what
+        version=3,  # which judges misses on corrupted images, too
         place=StagePlace.HERE,
     )
 
@@ -94,7 +101,8 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
     if reported.robustness is not None:
         robustness = RobustnessComparison.read(context.output(reported.robustness, ROBUSTNESS).path)
     runs = {
-        row: _run(context, row, stage, reported.epochs.get(row), speeds) for row, stage in reported.evaluations.items()
+        row: _run(context, row, stage, reported.epochs.get(row), speeds, reported.trained_again.get(row, {}))
+        for row, stage in reported.evaluations.items()
     }
     plans = [PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans]
     measured = latency(context)
@@ -110,6 +118,7 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
         float_product=reported.float_product,
         plans=plans,
         robustness=robustness,
+        group=recipe.data.group,
         remarks=(*_remarks(context, reported), *promises, *done_elsewhere(markers, this_machine(), library_versions())),
     )
 
@@ -131,20 +140,34 @@ def identify(inputs: Inputs) -> Identity:
     )
 
 
-def _run(context: Context, row: RowKind, stage: Stage, epochs: float | None, speeds: Speeds | None) -> MeasuredRun:
-    evaluation = Evaluation.read(context.output(stage, EVALUATION).path)
+def _run(
+    context: Context,
+    row: RowKind,
+    stage: Stage,
+    epochs: float | None,
+    speeds: Speeds | None,
+    again: Mapping[int, Stage],
+) -> MeasuredRun:
+    found = _evaluated(context, stage)
+    evaluation = found.evaluation
     ratio = engine_ratio = None
     if speeds is not None and row.value in speeds.speeds:
         evaluation = evaluation.model_copy(update={"speed": speeds.speeds[row.value]})
         ratio, engine_ratio = speeds.ratios[row.value], speeds.engine_ratios[row.value]
     return MeasuredRun(
         evaluation=evaluation,
-        predictions=load_predictions(context.output(stage, PREDICTIONS).path),
+        predictions=found.predictions,
         note=computed_by(evaluation) or _changed(context.recipe, row),
         epochs=epochs,
         speedup=ratio,
         engine_speedup=engine_ratio,
+        again={seed: _evaluated(context, stage) for seed, stage in again.items()},
     )
+
+
+def _evaluated(context: Context, stage: Stage) -> Evaluated:
+    evaluation = Evaluation.read(context.output(stage, EVALUATION).path)
+    return Evaluated(evaluation, load_predictions(context.output(stage, PREDICTIONS).path))
 
 
 def computed_by(evaluation: Evaluation) -> str:
@@ -169,6 +192,8 @@ def _remarks(context: Context, reported: Reported) -> Iterator[str]:
         yield TeacherChoice.read(reported.chosen.path.parent / TAKEN).sentence
     if reported.teacher is not None:
         yield _teacher_cost(context, reported.teacher)
+    if reported.calibrated is not None:
+        yield MethodChoice.read(context.output(reported.calibrated, CHOICE).path).words
     if inputs.loaded.recipe.data.judge == "val":
         yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
 

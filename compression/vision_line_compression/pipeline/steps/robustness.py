@@ -29,10 +29,13 @@ def robustness(context: Context, original: Artifact, quantized: Artifact) -> Sta
             settings=recipe.evaluate,
             images=images,
             seed=recipe.seed,
+            group=recipe.data.group,
             progress=progress,
         )
         comparison.write(folder / ROBUSTNESS)
         return [folder / ROBUSTNESS]
 
     key = measured_by(context.recipe) | {"images": images, "seed": context.recipe.seed}
+    if context.recipe.data.group is not None:
+        key |= {"group": context.recipe.data.group}
     return context.stage("robustness", work, key, after=(*original.after, *quantized.after), data=("judge",))

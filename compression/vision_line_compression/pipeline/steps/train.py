@@ -17,8 +17,8 @@ from vision_line_compression.training.schedule import Schedule
 
 TRAINED = "trained.pt"
 
-#: Version 2 trains on the labels as they were read, and on no fewer images.
-TRAINING_VERSION = 2
+#: Version 2 trains on the labels as they were read, and on no fewer images; version 3 resizes as an inspection does.
+_VERSION, _RESIZING_VERSION = 2, 3
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
         {"schedule": deciding(schedule), **aware},
         data=("train", "val"),
         start=start,
-        version=TRAINING_VERSION,
+        version=training_version(context),
         place=StagePlace.TRAINING,
     )
     return context.output(stage, TRAINED)
@@ -70,6 +70,16 @@ def run_training(
     return kept
 
 
+def training_version(context: Context) -> int:
+    """Return the version of a training's results: that of resizing where any image of the data set is resized."""
+    side = context.recipe.train.image_size
+    images = (image for data in (context.inputs.train, context.inputs.val) for image in data.images)
+    return _RESIZING_VERSION if any(max(image.size_wh) != side for image in images) else _VERSION
+
+
 def deciding(schedule: Schedule) -> dict[str, JsonValue]:
-    """Return what of a schedule its result depends on: not how fast it is done."""
-    return schedule.model_dump(mode="json", exclude={"train": {"threads", "workers", "cache"}})
+    """Return what of a schedule its result depends on: not how fast it is done, nor what it has none of."""
+    left_out = {"threads", "workers", "cache"}
+    if not schedule.train.corrupted:
+        left_out.add("corrupted")
+    return schedule.model_dump(mode="json", exclude={"train": left_out})

@@ -70,6 +70,9 @@ epochs = 1
 calibration_images = 2
 """
 
+#: Of INT8 throughout, what a v8n of random weights finds hangs on rounding: no proof of its variants holds.
+MOSTLY_FLOAT = f"keep_float = {[f'/model.{n}' for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 15, 16, 18, 19, 22)]}"
+
 STEP = "[[step]]\nbudget = { macs = 0.8 }\nepochs = 1\n"
 GATES = "[gates]\nmap50_95_drop = 100.0\nmap50_drop = 100.0\nclass_recall_drop = 100.0\nparams_ratio = %s\n"
 
@@ -83,9 +86,9 @@ class Bench:
         self.checkpoint, self.data_yaml = checkpoint, data_yaml
         self.options = [f"--checkpoint={checkpoint}", f"--data={data_yaml}", f"--work={self.work}"]
 
-    def write(self, more: str = "", macs: float = 0.6) -> None:
-        """Write the recipe anew."""
-        self.recipe.write_text(RECIPE.format(macs=macs) + more)
+    def write(self, more: str = "", macs: float = 0.6, quantize: str = "") -> None:
+        """Write the recipe anew; `quantize` are further lines of that section."""
+        self.recipe.write_text(f"{RECIPE.format(macs=macs)}{quantize}\n{more}")
 
     def __call__(self, command: str) -> Result:
         """Carry out a command."""

@@ -88,7 +88,11 @@ def test_sparsity_is_trained_before_the_plan(bench: Bench) -> None:
     sparse, parent = (load_checkpoint(path).model for path in (bench.result("sparsify-*/trained.pt"), bench.checkpoint))
     assert plan.settings.importance == "bn"
     assert scales(sparse) < scales(parent)
-    assert sorted(path.parent.name.split("-")[0] for path in bench.work.glob("*/done.json")) == ["plan", "sparsify"]
+    assert sorted(path.parent.name.split("-")[0] for path in bench.work.glob("*/done.json")) == [
+        "data",
+        "plan",
+        "sparsify",
+    ]
 
 
 def scales(model: torch.nn.Module) -> float:

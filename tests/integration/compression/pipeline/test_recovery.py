@@ -242,8 +242,13 @@ def test_the_labelled_loss_leaves_the_model_as_it_was(parent: Checkpoint, boards
     assert first == second > 0
     assert model.args is arguments
     assert loss.mean(model) > first
-    loss.differentiate(model)
-    assert all(layer.weight.grad is not None for layer in model.modules() if isinstance(layer, nn.BatchNorm2d))
+
+    scales = [layer.weight for layer in model.modules() if isinstance(layer, nn.BatchNorm2d)]
+    examples = 0
+    for _ in loss.differentiate(model):
+        assert all(scale.grad is not None for scale in scales)
+        examples += 1
+    assert examples == sum(len(batch["img"]) for batch in loss.batches) > 1
 
 
 def test_sparsity_pulls_scales_towards_zero() -> None:

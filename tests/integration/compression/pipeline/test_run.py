@@ -21,13 +21,14 @@ from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.report.card import ReportCard, RowKind
 
-from .conftest import GATES, STEP, Bench, WriteCheckpoint
+from .conftest import GATES, MOSTLY_FLOAT, STEP, Bench, WriteCheckpoint
 
 
 @pytest.mark.timeout(400)
 def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None:
     """Progressive pruning, teacher, controls; what was done before the kill is not done again."""
-    bench.write(STEP + GATES % "0.9" + '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n')
+    report = '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n'
+    bench.write(STEP + GATES % "0.9" + report, quantize=MOSTLY_FLOAT)
     command = "from vision_line_compression.cli import main; main()"
     child = subprocess.Popen(
         [sys.executable, "-c", command, "run", str(bench.recipe), *bench.options], stdout=subprocess.DEVNULL
@@ -68,7 +69,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
     assert card.robustness is not None
     assert any("15%" in remark for remark in card.remarks)  # an untrained teacher is not clearly better
 
-    bench.write(STEP + GATES % "0.01" + '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n')
+    bench.write(STEP + GATES % "0.01" + report, quantize=MOSTLY_FLOAT)
     failed = bench("run")
 
     assert failed.exit_code == 1

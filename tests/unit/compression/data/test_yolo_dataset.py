@@ -83,6 +83,91 @@ def test_validation_is_another_word_for_val(tmp_path: Path) -> None:
     assert not has_split(data_yaml, "train")
 
 
+@pytest.mark.parametrize(
+    ("text", "classes"),
+    [
+        ("nc: 2\n", ("class_0", "class_1")),
+        ("nc: '2'\nnames:\n", ("class_0", "class_1")),
+        ("nc: 2.0\nnames: {'0': open, '1': short}\n", ("open", "short")),
+        ("names: {1: short, 0: open}\nchannels: 1\n", ("open", "short")),
+    ],
+)
+def test_classes_are_named_in_every_way_of_ultralytics(tmp_path: Path, text: str, classes: tuple[str, ...]) -> None:
+    """By their number alone, with numbers in quotes, in any order."""
+    write_image(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "1 0.5 0.5 0.2 0.4\n")
+
+    dataset = open_dataset(write_yaml(tmp_path, f"test: images/test\n{text}"), "test")
+
+    assert dataset.classes == classes
+    assert dataset.is_named == ("open" in classes)
+    named = dataset.named_as(("a", "b"))
+    assert named.classes == (classes if dataset.is_named else ("a", "b"))
+    assert dataset.named_as(("a", "b", "c")) is dataset  # others, which are refused where they are compared
+
+
+def test_faulty_names_are_one_fault(tmp_path: Path) -> None:
+    """Not one more for each label, whose class cannot be looked up then."""
+    write_image(tmp_path / "images/test/a.png")
+    write_labels(tmp_path, "a", "1 0.5 0.5 0.2 0.4\n0 0.5 0.5 0.2 0.4\n")
+
+    with pytest.raises(ConfigError) as caught:
+        open_dataset(write_yaml(tmp_path, "test: images/test\n"), "test")
+
+    assert len(caught.value.problems) == 1
+    assert "names: expected a list or numbers from 0 with names, found None" in caught.value.problems[0]
+
+
+def test_path_may_begin_where_the_command_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in Ultralytics, and so may the lines of a list; what lies beside data.yaml comes first."""
+    write_image(tmp_path / "work/boards/images/test/a.png")
+    write_image(tmp_path / "work/boards/more/b.png")
+    (tmp_path / "work/boards/some.txt").write_text("boards/more/b.png\n./more/b.png\nmore/b.png\n", encoding="utf-8")
+    data_yaml = write_yaml(tmp_path, "path: boards\ntest: [images/test, some.txt]\nnames: [open]\n")
+    monkeypatch.chdir(tmp_path / "work")
+
+    assert [image.path.resolve().name for image in open_dataset(data_yaml, "test").images] == ["a.png", "b.png"]
+
+    write_image(tmp_path / "boards/images/test/beside.png")
+    (tmp_path / "boards/some.txt").write_text("", encoding="utf-8")
+    assert [image.path.name for image in open_dataset(data_yaml, "test").images] == ["beside.png"]
+
+
+def test_path_may_begin_in_the_folder_of_ultralytics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where its own data sets lie."""
+    write_image(tmp_path / "sets/boards/images/test/a.png")
+    monkeypatch.setattr("ultralytics.utils.DATASETS_DIR", tmp_path / "sets")
+
+    dataset = open_dataset(write_yaml(tmp_path, "path: boards\ntest: images/test\nnames: [open]\n"), "test")
+
+    assert [image.path.name for image in dataset.images] == ["a.png"]
+    with pytest.raises(ConfigError, match=str(tmp_path / "nowhere")):
+        open_dataset(write_yaml(tmp_path, "path: nowhere\ntest: images/test\nnames: [open]\n"), "test")
+
+
+def test_images_that_no_inspection_reads_are_not_left_out_silently(tmp_path: Path) -> None:
+    """Ultralytics would train on them."""
+    write_image(tmp_path / "images/test/a.png")
+    (tmp_path / "images/test/b.HEIC").write_bytes(b"")
+
+    with pytest.raises(ConfigError, match=r"found 1 images of kinds that no inspection reads, such as .*b\.HEIC"):
+        open_dataset(write_yaml(tmp_path), "test")
+
+
+def test_a_cut_off_image_is_known(tmp_path: Path) -> None:
+    """It decodes without a word; what was appended behind the end does no harm."""
+    for name in ("whole", "cut", "longer"):
+        write_image(tmp_path / f"images/test/{name}.jpg")
+    cut, longer = tmp_path / "images/test/cut.jpg", tmp_path / "images/test/longer.jpg"
+    cut.write_bytes(cut.read_bytes()[:-40])
+    longer.write_bytes(longer.read_bytes() + bytes(100))
+
+    images = open_dataset(write_yaml(tmp_path), "test").images
+
+    assert {image.path.stem: image.cut_off for image in images} == {"cut": True, "longer": False, "whole": False}
+    assert all(read_image(image).shape == (50, 100, 3) for image in images)
+
+
 def test_polygon_counts_as_its_bounding_box(tmp_path: Path) -> None:
     """A segment is as good as a box."""
     write_image(tmp_path / "images/test/a.png")
@@ -224,6 +309,8 @@ def test_faults_are_bounded(tmp_path: Path) -> None:
         ("names: [a]\n", "test: expected a folder or a list of folders, found None"),
         ("test: nowhere\nnames: [a]\n", "test: expected a folder or a .txt list, found nothing"),
         ("test: images/test\nnames: {1: a}\n", "names: expected a list or numbers from 0"),
+        ("test: images/test\nnc: 0\n", "names: expected a list or numbers from 0"),
+        ("test: images/test\nnames: [a]\nchannels: 10\n", "channels: an inspection has 3"),
         ("test: .\nnames: [a]\n", "test: expected images, found none"),
         ("- a\n", "expected the keys names, train, val, test, found list"),
         ("a: [\n", "no YAML"),

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from ultralytics.nn.tasks import ClassificationModel, DetectionModel
+from ultralytics.nn.tasks import ClassificationModel, DetectionModel, OBBModel, PoseModel, SegmentationModel
 
 from vision_line.errors import ModelError, RunError
 from vision_line_compression.network.checkpoint import Complexity, complexity, load_checkpoint, save_checkpoint
@@ -120,6 +120,30 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
     for name, message in expected.items():
         with pytest.raises(ModelError, match=message):
             load_checkpoint(tmp_path / f"{name}.pt")
+
+
+@pytest.mark.parametrize(
+    ("kind", "network", "task"),
+    [
+        (SegmentationModel, "yolov8n-seg", "segmentation"),
+        (OBBModel, "yolo11n-obb", "rotated boxes"),
+        (PoseModel, "yolov8n-pose", "poses"),
+    ],
+)
+def test_another_task_of_a_known_family_is_named(kind: type[Any], network: str, task: str, tmp_path: Path) -> None:
+    """It is no unknown family: what it is for is the reason."""
+    path = saved(kind(f"{network}.yaml", nc=2, verbose=False), tmp_path / "model.pt")
+
+    with pytest.raises(ModelError, match=f"is a model for {task}.*, expected one for detection"):
+        load_checkpoint(path)
+
+
+def test_a_model_of_one_channel_is_refused_by_that_reason(tmp_path: Path) -> None:
+    """Traced with three channels it would fail minutes later, as if memory were short."""
+    grey: Any = DetectionModel("yolov8n.yaml", ch=1, nc=2, verbose=False)  # type: ignore[no-untyped-call]
+
+    with pytest.raises(ModelError, match="takes images of 1 channels, expected 3"):
+        load_checkpoint(saved(grey, tmp_path / "grey.pt"))
 
 
 class ForeignLayer(nn.Identity):

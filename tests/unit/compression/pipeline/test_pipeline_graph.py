@@ -16,10 +16,11 @@ from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.pipeline.context import TrainedModel
 from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import Inputs, LatencyTableFile
-from vision_line_compression.pipeline.recipe import Control, Recipe, ReportSection, load_recipe
+from vision_line_compression.pipeline.recipe import AUTO, Control, Recipe, ReportSection, load_recipe
 from vision_line_compression.pipeline.stage import Stage, Workspace
 from vision_line_compression.prune.settings import Budget
-from vision_line_compression.report.card import RowKind
+from vision_line_compression.quantize.thresholds import Method
+from vision_line_compression.report.card import RowGroup, RowKind
 
 #: Rows that the recipe does not ask for.
 OPTIONAL = {RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.TEACHER, RowKind.NECK_FREE}
@@ -133,6 +134,75 @@ def test_calibration_images_count_by_their_content(inputs: Inputs) -> None:
     reached = {name for name, key in keys(other, quantize={"calibration": "day"}).items() if key != named[name]}
     assert {"quantize", "eval-int8-mse", "bundle", "report"} <= reached
     assert not {name for name in reached if name.startswith(("plan", "prune", "recover", "distill", "export"))}
+
+
+@pytest.mark.parametrize(("method", "product"), [(AUTO, RowKind.INT8_AUTO), (Method.MSE, RowKind.INT8_MSE)])
+def test_a_method_that_is_chosen_has_a_row_of_its_own(inputs: Inputs, method: Any, product: RowKind) -> None:
+    """The graph is known before it is; those that it is compared with stay."""
+    section = inputs.loaded.recipe.quantize.model_copy(update={"method": method, "compare": (Method.MAX,)})
+    loaded = replace(inputs.loaded, recipe=inputs.loaded.recipe.model_copy(update={"quantize": section}))
+    pipeline = CompressionPipeline(replace(inputs, loaded=loaded), Workspace(Path("work")))
+
+    rows = {row for row in pipeline.evaluations if row.group is RowGroup.INT8}
+
+    assert pipeline.product is product
+    assert rows == {product, RowKind.INT8_MAX, RowKind.INT8_UNSIGNED}
+
+
+def test_groups_change_the_intervals_alone(inputs: Inputs) -> None:
+    """Those of the report, and those on corrupted images; no model, and no evaluation."""
+    assert changed(inputs, data={"group": "folder"}) == {"report", "robustness"}
+
+
+def test_corrupted_images_train_anew(inputs: Inputs) -> None:
+    """All that is trained, the controls too; none of them has no influence on any key."""
+    reached = changed(inputs, train={"corrupted": 0.3})
+
+    assert {"recover-step1", "recover", "distill", "longer", "narrow", "no-teacher"} <= reached
+    assert not reached & {"plan-step1", "prune-step1", "export-parent"}
+    schedule: Any = CompressionPipeline(inputs, Workspace(Path("work"))).fine_tuned.checkpoint.stage
+    assert "corrupted" not in schedule.settings["schedule"]["train"]
+
+
+def test_images_that_are_resized_train_anew(inputs: Inputs) -> None:
+    """Only where some are: the version of a training's result is that of resizing then."""
+    side = inputs.loaded.recipe.train.image_size
+    whole = [
+        replace(part, images=tuple(replace(image, size_wh=(side, side)) for image in part.images))
+        for part in (inputs.train, inputs.val)
+    ]
+    same, resized = (
+        CompressionPipeline(given, Workspace(Path("work"))).fine_tuned.checkpoint.stage
+        for given in (replace(inputs, train=whole[0], val=whole[1]), inputs)
+    )
+
+    assert same is not None
+    assert resized is not None
+    assert (same.version, resized.version) == (2, 3)
+
+
+def test_further_seeds_train_again_what_depends_on_them(inputs: Inputs) -> None:
+    """Product and controls, each with its own evaluation; the parent and all before a training are the same stages."""
+    report_section = inputs.loaded.recipe.report.model_copy(update={"seeds": (11, 12)})
+    recipe = inputs.loaded.recipe.model_copy(update={"report": report_section})
+    several = replace(inputs, loaded=replace(inputs.loaded, recipe=recipe))
+    pipeline = CompressionPipeline(several, Workspace(Path("work")))
+    found: dict[str, str] = {}
+    _collect(pipeline.report, found)
+
+    again = pipeline.trained_again
+
+    untouched = {RowKind.PARENT, RowKind.PARENT_INT8, RowKind.PARENT_INT8_NNCF, RowKind.INT8_UNSIGNED}
+    assert set(again) == set(pipeline.evaluations) - untouched
+    assert all(set(stages) == {11, 12} for stages in again.values())
+    keys_of = {stage.key for stages in again.values() for stage in stages.values()}
+    assert len(keys_of) == 2 * len(again)
+    one = CompressionPipeline(several.with_seed(11), Workspace(Path("work")))
+    assert one.evaluations[RowKind.DISTILLED].key == again[RowKind.DISTILLED][11].key
+    assert one.chain is not None
+    assert pipeline.chain is not None
+    assert one.chain.plans[0].key == pipeline.chain.plans[0].key
+    assert changed(inputs, report={"seeds": (11,)}) == {"bundle", "report"}
 
 
 def test_a_budget_changes_all_but_what_is_before_it(inputs: Inputs) -> None:
@@ -280,7 +350,7 @@ def test_the_parent_in_int8_is_the_parent_quantized_and_nothing_else(inputs: Inp
         assert names_before(pipeline.evaluations[kind])[1:] == [name, "export-parent"]
     (quantized,) = pipeline.evaluations[RowKind.PARENT_INT8].after
     settings: Any = quantized.settings["quantize"]
-    assert (settings["method"], settings["compare"], settings["protect"]) == ("max", [], None)
+    assert (settings["method"], settings["compare"], settings["protect"]) == ("auto", [], None)  # chosen for itself
     assert pipeline.speed is not None
     assert {"quantize-parent", "quantize-parent-nncf", "narrow-pretrained-distill"} <= set(names_before(pipeline.speed))
 

@@ -128,6 +128,33 @@ def test_data_sets_are_added_by_the_recipe_and_by_options(tmp_path: Path) -> Non
     assert loaded.more_data == (tmp_path / "reviewed" / "data.yaml", Path.cwd() / "more.yaml")
 
 
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("[report]\nseeds = [1, 1]\n", "report.seeds: expected seeds that differ from each other and from seed = 0"),
+        ("[report]\nseeds = [0]\n", "report.seeds: expected seeds that differ from each other and from seed = 0"),
+        ("[gates]\ncorrupted_miss_rise = 0.5\n", "gates.corrupted_miss_rise: is measured on report.corrupted_images"),
+        ("[[step]]\nbudget = { macs = 0.3 }\nepochs = 1\n", "step[1].budget.macs: expected at least 0.4"),
+        ("[quantize]\nmethod = 'best'\n", "quantize.method"),
+    ],
+)
+def test_what_contradicts_itself_is_refused(tmp_path: Path, more: str, expected: str) -> None:
+    """Before anything is trained: a step below the end, a gate on nothing, a seed that was trained already."""
+    found = problems(tmp_path, MINIMAL + more)
+
+    assert any(expected in problem for problem in found)
+
+
+def test_a_pattern_of_groups_must_be_one(tmp_path: Path) -> None:
+    """A folder, or an expression that can be read."""
+    text = MINIMAL.replace('yaml = "data/data.yaml"', 'yaml = "data/data.yaml"\ngroup = "("')
+
+    (found,) = problems(tmp_path, text)
+
+    assert "data.group" in found
+    assert "expected 'folder' or a regular expression" in found
+
+
 @pytest.mark.parametrize("text", ["recipe_version = ", "\xff"])
 def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
     """With the place that the parser names."""

@@ -4,10 +4,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from vision_line.errors import ModelError
@@ -51,6 +53,13 @@ def pair() -> Pair:
     return model
 
 
+def one_by_one(model: nn.Module, batches: list[torch.Tensor], signs: list[float]) -> Iterator[None]:
+    """Leave the gradients of one example's loss, the sum of the outputs times its sign, after another."""
+    for images, sign in zip(batches, signs, strict=True):
+        (sign * model(images).sum()).backward()
+        yield
+
+
 GROUP = ChannelGroup(
     name="first",
     channels=CHANNELS,
@@ -81,8 +90,8 @@ def test_taylor_is_the_squared_first_order_change_of_the_loss() -> None:
     """The root of the rating is the derivative of the loss when a channel's γ and β are scaled together."""
     model = pair()
     images = torch.rand(2, 1, 3, 3, generator=torch.Generator().manual_seed(0))
-    model(images).sum().backward()
-    rated = rate_channels(model, [GROUP], "taylor")["first"]
+
+    rated = rate_channels(model, [GROUP], "taylor", lambda network: one_by_one(network, [images], [1.0]))["first"]
 
     step = 1e-3
     for channel in range(CHANNELS):
@@ -95,10 +104,25 @@ def test_taylor_is_the_squared_first_order_change_of_the_loss() -> None:
         assert rated[channel] ** 0.5 == pytest.approx(abs(after - before) / step, rel=1e-2, abs=1e-2)
 
 
-def test_taylor_without_gradients_is_refused() -> None:
-    """A forgotten backward pass does not rate every channel zero."""
-    with pytest.raises(ModelError, match="gradient"):
-        rate_channels(pair(), [GROUP], "taylor")
+def test_taylor_squares_each_example_by_itself() -> None:
+    """Of two examples whose gradients cancel out, as those of a converged network do, neither is without importance."""
+    images = torch.rand(1, 1, 3, 3, generator=torch.Generator().manual_seed(0))
+
+    def rated(*signs: float) -> NDArray[np.float64]:
+        batches = [images] * len(signs)
+        return rate_channels(pair(), [GROUP], "taylor", lambda model: one_by_one(model, batches, list(signs)))["first"]
+
+    single = rated(1.0)
+    assert single.max() > 0
+    np.testing.assert_allclose(rated(1.0, -1.0), single, rtol=1e-6)
+    np.testing.assert_allclose(rated(1.0, 3.0), 5 * single, rtol=1e-6)  # (1 + 9) / 2
+
+
+@pytest.mark.parametrize("examples", [[], [None]])
+def test_taylor_without_gradients_is_refused(examples: list[None]) -> None:
+    """A forgotten backward pass does not rate every channel zero, nor does a set without images."""
+    with pytest.raises(ModelError, match=r"gradient|no example"):
+        rate_channels(pair(), [GROUP], "taylor", lambda _: examples)
 
 
 def test_ties_keep_the_later_channels() -> None:

@@ -8,8 +8,9 @@ from collections.abc import Callable
 import pytest
 
 from vision_line.errors import ConfigError, ExitCode
-from vision_line_compression.evaluate.gates import GateSettings, check_gates, exit_code
-from vision_line_compression.evaluate.results import Evaluation
+from vision_line_compression.evaluate.gates import GateSettings, check_gates, check_robustness, exit_code
+from vision_line_compression.evaluate.results import Evaluation, Interval, Rate
+from vision_line_compression.report.card import ReportCard
 
 MakeEvaluation = Callable[..., Evaluation]
 
@@ -96,6 +97,41 @@ def test_classes_of_which_nothing_is_known_are_named(make_evaluation: MakeEvalua
     gates = check_gates(blind, {"parent": blind}, GateSettings(miss_rate_within_parent=False))
 
     assert [gate.detail.partition("; ")[2] for gate in gates] == ["nothing is known of short, spur: no true boxes"] * 3
+
+
+def test_a_wider_interval_of_groups_lets_nothing_more_pass(make_evaluation: MakeEvaluation) -> None:
+    """The parent's own misses on the same images need no room for other boards."""
+    settings = OFF.model_copy(update={"miss_rate_within_parent": True})
+    parent = make_evaluation(missed=80)
+    point = parent.operating[0]
+    wide = point.model_copy(update={"groups": 11, "miss_rate": Rate(value=point.miss_rate.value, low=0.0, high=0.2)})
+
+    (gate,) = check_gates(
+        make_evaluation(missed=110), {"parent": parent.model_copy(update={"operating": (wide,)})}, settings
+    )
+
+    assert not gate.passed
+    assert gate.limit == point.miss_rate.high
+
+
+@pytest.mark.parametrize(
+    ("limit", "value", "passed"), [(None, 0.0114, False), (None, 0.009, True), (2.0, 0.0114, True), (0.5, 0.009, False)]
+)
+def test_misses_on_corrupted_images_are_a_gate(
+    card: ReportCard, limit: float | None, value: float, passed: bool
+) -> None:
+    """Of the quantized model against its float one, in points; a point where nothing was said, nothing unmeasured."""
+    assert card.robustness is not None
+    rise = Interval(value=value, low=value - 0.005, high=value + 0.005)
+    comparison = card.robustness.model_copy(update={"miss_rate": rise})
+    settings = GateSettings(corrupted_miss_rise=limit)
+
+    (gate,) = check_robustness(comparison, settings)
+
+    assert (gate.name, gate.passed) == ("corrupted_miss_rise", passed)
+    assert gate.found == pytest.approx(100 * value)
+    assert "on 50 images" in gate.detail
+    assert check_robustness(None, settings) == ()
 
 
 def test_sizes_are_ratios(make_evaluation: MakeEvaluation) -> None:

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import ConfigError
+from vision_line_compression.evaluate.results import GroupedImages
 from vision_line_compression.report import plots
-from vision_line_compression.report.card import ReportCard, RowKind
+from vision_line_compression.report.card import ReportCard, RowKind, TrainedAgain
 from vision_line_compression.report.page import render_page, write_report
 
 _VOID = {"meta", "br"}
@@ -97,6 +98,30 @@ def test_int8_rows_say_what_rounding_took(card: ReportCard) -> None:
     assert '<span class="noise">−0.40</span>' in page  # INT8, MSE, ±0.6 points
 
 
+def test_misses_on_corrupted_images_are_on_the_page(card: ReportCard) -> None:
+    """With their difference in points, and not only what is wrongly found."""
+    page = render_page(card)
+
+    assert "Corrupted images: defects missed" in page
+    assert "Quantized minus float over all: +1.00, 95 %: −4.00 … +3.00 (noise) points." in page
+    assert "share of defects missed by severity of corruption" in page
+    assert "false detections per image by severity of corruption" in page
+
+
+def test_groups_and_trainings_are_said(card: ReportCard) -> None:
+    """What intervals are over, and what each training gave."""
+    again = TrainedAgain(seed=1, map50_95=0.711, map50=0.9, miss_rate=0.031, false_per_image=1.0)
+    rows = tuple(row.model_copy(update={"again": (again,)}) if row.kind is card.product else row for row in card.rows)
+    grouped = card.model_copy(update={"rows": rows, "grouped": GroupedImages(by="^(.....)", groups=11)})
+
+    page = render_page(grouped)
+
+    assert "11 groups of images (^(.....)) drawn anew" in page
+    assert "never narrower than the exact one" in page
+    assert "2 trainings, mAP50-95\n0.6990, 0.7110; missed\n3.64 %, 3.10 %" in page
+    assert "over\nimages drawn anew" in render_page(card)
+
+
 def test_failed_gates_are_counted(card: ReportCard) -> None:
     """The result is on top, and each gate says what was found."""
     page = render_page(card)
@@ -111,7 +136,7 @@ def test_empty_card_has_a_page(card: ReportCard) -> None:
 
     page = render_page(bare)
 
-    assert page.count('class="absent-plot"') == 3
+    assert page.count('class="absent-plot"') == 4
     assert "No gate was set." in page
 
 

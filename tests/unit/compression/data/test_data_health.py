@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Data sets that are legal and hardly meant: without labels, or with images that two splits share."""
+"""What is in a data set, and what is legal and hardly meant: no labels, images twice, boxes too small."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from vision_line_compression.data.dataset import data_warnings, open_dataset, open_images
+from vision_line_compression.data.data_health import data_warnings, describe_data
+from vision_line_compression.data.dataset import open_dataset, open_images
 
 
 @pytest.fixture
@@ -104,3 +105,62 @@ def test_calibration_images_are_compared_with_all_but_those_that_train(folder: P
 
     assert "calibration and test share 1 images" in warning
     assert "captured.png" in warning
+
+
+def test_images_that_are_there_twice_are_named(folder: Path) -> None:
+    """A contradiction first: the same image with other boxes."""
+    shutil.copy(folder / "images/train/b.png", folder / "images/train/c.png")
+    (same,) = warnings(folder)
+    shutil.copy(folder / "images/train/a.png", folder / "images/train/d.png")
+    (other,) = warnings(folder)
+
+    assert "train: 1 images are there several times, such as " in same
+    assert "b.png and" in same
+    assert "train: 2 images are there several times, 1 of them with different boxes, such as " in other
+    assert "a.png and" in other
+
+
+def test_cut_off_images_are_counted(folder: Path) -> None:
+    """They decode, and what is missing is grey."""
+    path = folder / "images/val/c.jpg"
+    Image.effect_noise((64, 64), 90).convert("RGB").save(path)
+    path.write_bytes(path.read_bytes()[:-200])
+
+    (warning,) = warnings(folder)
+
+    assert "val: the files of 1 images are cut off, such as" in warning
+    assert "c.jpg" in warning
+
+
+def test_names_that_are_the_models_are_said(folder: Path) -> None:
+    """Nobody else says which class is which."""
+    (folder / "data.yaml").write_text((folder / "data.yaml").read_text().replace("names: [open]", "nc: 1"))
+    splits = {name: open_dataset(folder / "data.yaml", name).named_as(("scratch",)) for name in ("train", "val")}
+
+    (warning,) = data_warnings(splits)
+
+    assert "names: are missing, so the model's are taken in its order: scratch" in warning
+
+
+def test_boxes_are_measured_at_the_input(folder: Path) -> None:
+    """In each image at the shape that suits it; a box of less than a cell is hardly seen."""
+    splits = {name: open_dataset(folder / "data.yaml", name) for name in ("train", "val", "test")}
+
+    large = list(describe_data(splits, ((320, 320), (160, 320))))
+    small = list(data_warnings(splits, shapes_hw=((32, 32),)))
+
+    assert large[0] == (
+        "train: 2 images, 1 without objects; 1 open; longer sides at the input: 64 to 64 pixels (5 to 95 %), median 64"
+    )
+    assert len(large) == len(small) == 3
+    assert "val: 1 of 1 boxes are smaller than 8 pixels at the input of 32 x 32" in small[1]
+    assert list(data_warnings(splits, shapes_hw=((320, 320),))) == []
+
+
+def test_a_split_without_boxes_has_no_sizes(folder: Path) -> None:
+    """And no warning of small ones."""
+    (folder / "labels/test/a.txt").write_text("")
+
+    (line,) = describe_data({"judge": open_dataset(folder / "data.yaml", "test")}, ((32, 32),))
+
+    assert line == "test: 2 images, 2 without objects; 0 open"

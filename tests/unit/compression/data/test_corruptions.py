@@ -6,8 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vision_line_compression.data.corruptions import CORRUPTIONS, SEVERITIES, corrupt
 from vision_line_compression.data.dataset import ImageBGR
-from vision_line_compression.evaluate.robustness import CORRUPTIONS, SEVERITIES, corrupt
 
 
 def board() -> ImageBGR:
