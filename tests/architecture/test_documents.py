@@ -213,6 +213,19 @@ def test_links_lead_somewhere(document: Path) -> None:
         assert not anchor or anchor in anchors(file), f"{target}#{anchor}"
 
 
+def test_each_item_of_owasps_list_names_tests_that_exist() -> None:
+    """So that none goes unseen when a test is renamed or removed."""
+    text = (ROOT / "SECURITY.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| A(\d\d) .*$", text, re.MULTILINE)
+    assert rows == [f"{number:02}" for number in range(1, 11)]
+    for row in re.findall(r"^\| A\d\d .*$", text, re.MULTILINE):
+        named = re.findall(r"`([\w/]+\.py)::(test_\w+)`", row)
+        assert named, row
+        for path, test in named:
+            folder = ROOT if path.startswith("tests/") else ROOT / "tests" / "unit" / "desk"
+            assert f"def {test}(" in (folder / path).read_text(encoding="utf-8"), (path, test)
+
+
 def test_each_decision_has_a_number_of_its_own() -> None:
     """0001, 0002, ..."""
     numbers = [int(path.name[:4]) for path in (ROOT / "docs" / "decisions").glob("*.md")]

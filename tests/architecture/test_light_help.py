@@ -31,5 +31,5 @@ def test_a_run_does_not_load_what_may_stand_beside_it() -> None:
 
     rooms = {name.split(".")[1] for name in literal_eval(done.stdout)}
     assert "runtime" in rooms
-    assert rooms.isdisjoint({"outputs", "shipping", "central"})
+    assert rooms.isdisjoint({"outputs", "shipping", "central", "desk"})
     assert "vision_line.lanes.lane_service" not in done.stdout

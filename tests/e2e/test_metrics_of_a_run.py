@@ -8,17 +8,26 @@ import json
 import signal
 import socket
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.e2e.conftest import wait_for
+from tests.fakes.desk_records import BEGAN_UTC, writing
 from tests.fakes.ports import free_port
+
+from vision_line.feed.feed_client import FeedClient
+from vision_line.quality import Baseline, ChartKind, ControlLimits
+from vision_line.reviews import baseline_entries
+from vision_line.reviews.baseline_entries import ApprovedBaseline, ChartScope
+from vision_line.reviews.reviews_file import writing as reviewing
 
 pytestmark = pytest.mark.e2e
 
 Series = dict[tuple[str, frozenset[tuple[str, str]]], float]
 _SECRET = "geheim-7421"  # noqa: S105  nobody's
+_LONG_AGO_S = -1e9
 
 
 def ask(port: int, path: str) -> tuple[int, str]:
@@ -49,9 +58,32 @@ def counters(series: Series) -> Series:
     return {key: value for key, value in series.items() if key[0].endswith(("_total", "_bucket", "_count"))}
 
 
+def silent_before(records: Path) -> None:
+    """Leave a baseline of 12 events an hour, and two hours of inspection in which nothing came, in another century."""
+    records.mkdir()
+    with writing(records) as rows:
+        rows.run(_LONG_AGO_S, _LONG_AGO_S + 7200, "gone")
+    until_utc = BEGAN_UTC + _LONG_AGO_S
+    made = Baseline(
+        ControlLimits(ChartKind.RATE, 12.0),
+        24,
+        until_utc - 86_400,
+        until_utc,
+        approved_by="anna",
+        approved_utc=until_utc,
+    )
+    with reviewing(records) as connection:
+        of = ApprovedBaseline(ChartScope("hour", "gone"), made, 288, 86_400.0, (), "1" * 64, "")
+        baseline_entries.approve(connection, of)
+
+
 def test_a_run_is_watched_from_its_first_to_its_last_moment(make_run: Callable[[int], Any]) -> None:
-    """A dead camera has its series at once, a removed one says so, no counter falls or exceeds the summary."""
+    """A dead camera has its series at once, a removed one says so, no counter falls or exceeds the summary.
+
+    What was silent before the run began is an alarm of it.
+    """
     run, port = make_run(2), free_port()
+    silent_before(run.records)
     dead = f'[[stream]]\nname = "dead"\nurl = "rtsp://user:{_SECRET}@127.0.0.1:{free_port()}/x"\n'
     metrics = f'[metrics]\nlisten = "127.0.0.1:{port}"\n'
     run.write_streams(run.names, extra=dead + metrics)
@@ -65,6 +97,14 @@ def test_a_run_is_watched_from_its_first_to_its_last_moment(make_run: Callable[[
     assert (ready["inspects"], ready["reasons"]) == (True, [])
     assert ready["not_inspected"]["dead"] == "camera:REFUSED"
     assert healthy == {"works": True, "reasons": [], "not_inspected": {}}
+
+    low = "camera gone, all classes"
+    wait_for(lambda: of(scrape(port), "suspiciously_low", baseline=low), "the alarm of a silent detector")
+    assert (of(scrape(port), "silence_expected_events", baseline=low) or 0) > 20
+    with FeedClient(run.records) as feed:
+        feed.want(snapshots=True)
+        snapshot = next(message.header for message in feed if message.kind == "snapshot")
+    assert f"suspiciously low, look at camera, lamp and product: {low}" in snapshot["alarms"]
 
     run.write_streams(["cam01"], extra=dead + metrics.replace("127.0.0.1", "[::1]"))
     wait_for(lambda: of(scrape(port), "camera_info", camera="cam02", state="REMOVED", code=""), "cam02 is removed")

@@ -99,12 +99,12 @@ class LiveLine:
             frame.arrived_s, frame.pts_s = at_s + number / 25, None
             self.feed.offers.tap(camera).saw(frame)
 
-    def state(self, **cameras: dict[str, Any]) -> None:
+    def state(self, cpu_percent: float = 20.0, **cameras: dict[str, Any]) -> None:
         """Say the run's state."""
         document = {
             "now_utc": 5e8,
             "headline": "fine",
-            "cpu_percent": 20.0,
+            "cpu_percent": cpu_percent,
             "alarms": [],
             "cameras": [camera_state(**one) for one in cameras.values()],
         }

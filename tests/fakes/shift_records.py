@@ -97,7 +97,7 @@ def _images(rows: DeskRecords, run: int, events: int, noise: np.random.Generator
             path = f"evidence/2026-11-28/{number}.crop.jpg"
             (rows.directory / path).write_bytes(data)
             rows.connection.execute(
-                """INSERT INTO evidence (run, event_id, path, crop_path, sha256, crop_sha256, bytes, created_utc)
-                VALUES (?, ?, ?, ?, ?, ?, ?, ?)""",
-                (run, f"e{number}", path, path, *[hashlib.sha256(data).hexdigest()] * 2, len(data), BEGAN_UTC),
+                """INSERT INTO evidence (run, event_id, path, overlay_path, crop_path, sha256, overlay_sha256,
+                crop_sha256, bytes, created_utc) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)""",
+                (run, f"e{number}", *[path] * 3, *[hashlib.sha256(data).hexdigest()] * 3, len(data), BEGAN_UTC),
             )

@@ -19,6 +19,7 @@ from rich.console import Console
 
 from vision_line.cli.desk_process import LatestNews, SaidNews
 from vision_line.cli.run import SWITCH_INTERVAL_S, screen_of
+from vision_line.cli.silence_of_baselines import read_baselines
 from vision_line.config.table_values import NODE_NAME
 from vision_line.errors import ConfigError
 from vision_line.fleet.box_capacity import BoxCapacity
@@ -140,7 +141,8 @@ def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
 
     async def serve(screen_console: Console) -> int:
         try:
-            outcome = await run_program(run, loaded, [], screen_of(run, loaded, screen_console, news), setup)
+            screen = screen_of(run, loaded, screen_console, news)
+            outcome = await run_program(run, loaded, [], screen, setup, read_baselines=read_baselines)
         finally:
             await setup.store.close()
         return outcome.exit_code

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from vision_line.cli.child_process import ChildProcess
 from vision_line.cli.desk_process import LatestNews, SaidNews, check_desk_port, checked_address, desk_command
+from vision_line.cli.silence_of_baselines import read_baselines
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.footprint import share_heaps
@@ -100,7 +101,9 @@ def run(
         for one in beside_it:
             start(one.name, one.command(directory), one.secrets)
         screen = screen_of(options, loaded, screen_console, news)
-        outcome = asyncio.run(run_program(options, loaded, clips, screen, companions=companions))
+        outcome = asyncio.run(
+            run_program(options, loaded, clips, screen, companions=companions, read_baselines=read_baselines)
+        )
     _say_goodbye(outcome, options, loaded)
     return outcome.exit_code
 

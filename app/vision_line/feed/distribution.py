@@ -11,6 +11,7 @@ from vision_line.feed.feed_connection import FeedConnection
 from vision_line.feed.headers import (
     InspectedResult,
     TappedFrame,
+    VideoFacts,
     decision_header,
     frame_header,
     result_header,
@@ -49,6 +50,8 @@ class _CameraFrames:
 
     lost: int = 0
     intact: bool = False  # whether all frames since a keyframe are here and undamaged
+    video: VideoFacts | None = None  # of the newest connection
+    video_message: bytes = b""  # what comes before its first frame
 
 
 class Distribution:
@@ -70,7 +73,7 @@ class Distribution:
             case JournalNumber():
                 publish_journal(item.number, [client for client in clients if client.want.journal])
             case SnapshotDocument():
-                self._snapshot(item, clients)
+                self._snapshot(item, [client for client in clients if client.takes_snapshot(now_s)])
 
     def _frame(self, tapped: TappedFrame, clients: Sequence[FeedConnection]) -> None:
         camera, known = tapped.camera, self._cameras.setdefault(tapped.camera, _CameraFrames())
@@ -89,16 +92,20 @@ class Distribution:
                 client.queue.break_off(camera, 1)
             return
         message = packed_header(frame_header(tapped, intact=known.intact), len(payload)), payload
-        video = packed(video_header(camera, tapped.video), tapped.video.extradata)
+        if tapped.video is not known.video:
+            known.video = tapped.video
+            known.video_message = packed(video_header(camera, tapped.video), tapped.video.extradata)
         for client in takers:
-            client.queue.frame(camera, tapped.video.connection, video, message, keyframe=tapped.keyframe)
+            client.queue.frame(camera, tapped.video.connection, known.video_message, message, keyframe=tapped.keyframe)
 
     def _result(self, result: InspectedResult, clients: Sequence[FeedConnection]) -> None:
         camera, keyframe = result.camera, result.of_keyframe
-        if takers := [client for client in clients if client.want.wants_result(camera, keyframe=keyframe)]:
-            message = packed(result_header(result, self._classes))
+        takers = [client for client in clients if client.want.wants_result(camera, keyframe=keyframe)]
+        for is_brief in {client.want.brief for client in takers}:
+            message = packed(result_header(result, self._classes, is_brief=is_brief))
             for client in takers:
-                client.queue.result(message)
+                if client.want.brief is is_brief:
+                    client.queue.result(message)
 
     def _decision(self, decision: Decision, clients: Sequence[FeedConnection], now_s: float) -> None:
         message = packed(decision_header(decision.event, decision.at_s))
@@ -107,10 +114,9 @@ class Distribution:
                 client.sure(message, now_s)
 
     def _snapshot(self, snapshot: SnapshotDocument, clients: Sequence[FeedConnection]) -> None:
-        message = packed({"kind": "snapshot", **snapshot.header})
+        message = packed({"kind": "snapshot", **snapshot.header}) if clients else b""
         for client in clients:
-            if client.want.snapshots:
-                client.queue.newest("snapshot", message)
+            client.queue.newest("snapshot", message)
 
 
 def publish_journal(number: int, clients: Sequence[FeedConnection]) -> None:

@@ -29,6 +29,8 @@ from vision_line.feed.wants import Want
 ANSWER_S = 5.0
 _READ_BYTES = 1 << 18
 _RETRY_S = 0.01
+#: What a run of an earlier version refuses.
+_LATER_KEYS = frozenset({"keyframe_results", "beats", "patience_s", "frames_wait", "snapshots_apart_s", "brief"})
 
 
 class FeedClient:
@@ -65,6 +67,9 @@ class FeedClient:
         keyframe_results: Iterable[str] = (),
         frames: Mapping[str, str] | None = None,
         patience_s: float = 0.0,
+        frames_wait: bool = False,
+        snapshots_apart_s: float = 0.0,
+        brief: bool = False,
     ) -> None:
         """Say what is wanted from now on, in place of what was wanted before; the run answers with `wanted`.
 
@@ -79,9 +84,13 @@ class FeedClient:
             frames: cameras, `*` for all others, and of each `keyframes` or `all`.
             patience_s: how long results, snapshots and keyframes may wait to come with something else, at most 1 s; a
                 run that does not know this sends them at once.
+            frames_wait: whether the frames of cameras of which all are wanted may wait as long, too.
+            snapshots_apart_s: how long after a snapshot the next one is wanted, at most 2 s.
+            brief: whether boxes are all that is wanted of results, without events and followed objects. A run that does
+                not know these three does not do so.
 
         Raises:
-            ValueError: `frames` has another choice, or `patience_s` is too long.
+            ValueError: `frames` has another choice, or a time is too long.
             RunError: the run has gone.
         """
         known = self.hello.get("wants", ())
@@ -96,11 +105,14 @@ class FeedClient:
                 "keyframe_results": list(keyframe_results) if is_known else [],
                 "frames": dict(frames or {}),
                 "patience_s": patience_s,
+                "frames_wait": frames_wait,
+                "snapshots_apart_s": snapshots_apart_s,
+                "brief": brief,
             }
         )
-        unknown = {"keyframe_results", "beats", "patience_s"}.difference(known)
+        unknown = _LATER_KEYS.difference(known)
         try:
-            self._socket.sendall(packed(want.model_dump(mode="json", exclude=unknown)))
+            self._socket.sendall(packed({key: said for key, said in want.header.items() if key not in unknown}))
         except OSError as exc:
             with suppress(TimeoutError, RunError):  # what it said before it went is the better reason
                 while self.receive(0.0) is not None:

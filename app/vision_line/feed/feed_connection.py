@@ -9,7 +9,7 @@ import socket
 
 from vision_line.feed.client_queue import ClientQueue, DroppedCounts
 from vision_line.feed.protocol import FROM_CLIENT, MAX_REASON, FeedFormatError, Unpacker, packed
-from vision_line.feed.wants import NOTHING_YET, Want, read_want
+from vision_line.feed.wants import NOTHING_YET, Want, are_apart, read_want
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class FeedConnection:
         self._second = 0
         self._wants = 0
         self._reported = DroppedCounts()
+        self._snapshot_s = float("-inf")  # when it got one last
         self.was_sent_away = False
 
     @property
@@ -77,6 +78,13 @@ class FeedConnection:
             self.leave(f"more than {MOST_WANTS} messages within a second", now_s)
             return []
         return wants
+
+    def takes_snapshot(self, now_s: float) -> bool:
+        """Whether it wants one again by now; then it has it."""
+        if not self.want.snapshots or not are_apart(self._snapshot_s, now_s, self.want.snapshots_apart_s):
+            return False
+        self._snapshot_s = now_s
+        return True
 
     def send(self) -> None:
         """Write what the socket takes now."""

@@ -178,9 +178,9 @@ def frame_header(frame: TappedFrame, *, intact: bool) -> Header:
     }
 
 
-def result_header(result: InspectedResult, classes: Sequence[str]) -> Header:
-    """Return an inspected frame's boxes and the changes of events that it brought."""
-    return {
+def result_header(result: InspectedResult, classes: Sequence[str], *, is_brief: bool = False) -> Header:
+    """Return an inspected frame's boxes, and if it is not brief its events, their changes and the followed objects."""
+    header = {
         "kind": "result",
         "camera": result.camera,
         "sequence": result.sequence,
@@ -195,6 +195,11 @@ def result_header(result: InspectedResult, classes: Sequence[str]) -> Header:
         "criteria": result.criteria,
         "model": result.model,
         "boxes": _boxes(result.detections, result.shown, classes),
+    }
+    if is_brief:
+        return header
+    return {
+        **header,
         "events": [event_fields(event) for event in result.events],
         "shown": [_shown_fields(shown.event) for shown in result.shown],
         "tracks": [_track_fields(one) for one in result.tracks],

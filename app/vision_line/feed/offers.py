@@ -12,7 +12,15 @@ from vision_line.feed.headers import TappedFrame, result_of
 from vision_line.feed.inbox import Inbox
 from vision_line.feed.protocol import Header
 from vision_line.feed.tap import FeedTap
-from vision_line.feed.wants import FeedDemand, FrameChoice, Want, demand_of, frames_demanded, frames_wake
+from vision_line.feed.wants import (
+    FeedDemand,
+    FrameChoice,
+    Want,
+    are_apart,
+    demand_of,
+    frames_demanded,
+    frames_wake,
+)
 from vision_line.frames import DefectEvent, Frame, Inspection, ShownEvent, TrackedObject
 
 #: What an item holds beside an encoded frame, in bytes; an estimate.
@@ -30,14 +38,15 @@ class Offers:
         self.results_lost = 0  # those that found no room in the inbox
         self.is_overrun = False  # whether a decision or a number of the journal found none
         self._demand = FeedDemand()
+        self._snapshot_s = float("-inf")  # when there was one last
         self._taps: dict[str, FeedTap] = {}
         self._wants: Sequence[Want] = ()
         self._lock = threading.Lock()  # of the taps and the wishes, both of which change seldom
 
     @property
-    def wants_snapshots(self) -> bool:
-        """Whether anybody wants snapshots; any thread."""
-        return self._demand.snapshots
+    def is_snapshot_due(self) -> bool:
+        """Whether somebody wants one by now; any thread."""
+        return self._demand.snapshots and are_apart(self._snapshot_s, time.monotonic(), self._demand.snapshots_apart_s)
 
     @property
     def cameras(self) -> list[str]:
@@ -68,7 +77,8 @@ class Offers:
         if self.is_heard:
             keyframe = self._came_as_keyframe(inspection.frame)
             if self._demand.wants_result(inspection.frame.camera, keyframe=keyframe):
-                result = result_of(inspection, events, shown(), tracks(), of_keyframe=keyframe)
+                objects = tracks() if self._demand.objects else ()
+                result = result_of(inspection, events, shown(), objects, of_keyframe=keyframe)
                 boxes = len(inspection.detections) + len(result.tracks)
                 size = _ITEM_BYTES * (1 + len(events) + len(result.shown)) + _BOX_BYTES * boxes
                 self.results_lost += not self.inbox.put(result, size, wakes=self._demand.results_wake)
@@ -89,6 +99,7 @@ class Offers:
 
     def snapshot(self, header: Header) -> None:
         """Take the run as it is now, in plain JSON; any thread. One that finds no room is followed by another."""
+        self._snapshot_s = time.monotonic()
         size = _ITEM_BYTES * (1 + len(self._taps))
         self.inbox.put(SnapshotDocument(header), size, wakes=self._demand.snapshots_wake)
 
@@ -99,6 +110,7 @@ class Offers:
             for tap in self._taps.values():
                 _set(tap, self._wants)
         self._demand = demand_of(wants)
+        self._snapshot_s = float("-inf")  # who has just come has none
         self.is_heard = self._demand.is_of_scheduler
 
     def close(self) -> None:

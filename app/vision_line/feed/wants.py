@@ -15,8 +15,9 @@ from vision_line.feed.protocol import FeedFormatError, Header
 
 #: Stands for every camera.
 EVERY_CAMERA = "*"
-#: The longest that a client lets anything wait, in seconds.
+#: The longest that a client lets anything wait, and that snapshots can be apart, in seconds.
 MOST_PATIENCE_S = 1.0
+MOST_APART_S = 2.0
 
 
 class FrameChoice(StrEnum):
@@ -47,11 +48,29 @@ class Want(BaseModel):
     #: How long results, snapshots and keyframes may wait to come with something else, in seconds; not those of a
     #: camera of which all frames are wanted.
     patience_s: StrictFloat | StrictInt = Field(default=0, ge=0, le=MOST_PATIENCE_S)
+    #: Whether those wait as long too.
+    frames_wait: StrictBool = False
+    #: How long after a snapshot the next one is wanted, in seconds; 0: as often as there are any.
+    snapshots_apart_s: StrictFloat | StrictInt = Field(default=0, ge=0, le=MOST_APART_S)
+    #: Results have their boxes alone, without events and followed objects.
+    brief: StrictBool = False
+
+    @property
+    def header(self) -> Header:
+        """The message that says it. What is not wanted is left out: an older run refuses keys that it does not know."""
+        return {"kind": self.kind, **self.model_dump(mode="json", exclude_defaults=True)}
 
     @property
     def is_patient(self) -> bool:
         """Whether what can wait may wait."""
         return self.patience_s > 0
+
+    def wakes_for_frames_of(self, camera: str) -> bool:
+        """Whether a camera's encoded frames are wanted at once."""
+        choice = self.frames_of(camera)
+        if choice is FrameChoice.ALL:
+            return not (self.is_patient and self.frames_wait)
+        return choice is FrameChoice.KEYFRAMES and not self.is_patient
 
     def frames_of(self, camera: str) -> FrameChoice:
         """Return which encoded frames of a camera are wanted."""
@@ -102,6 +121,8 @@ class FeedDemand:
     keyframe_results: frozenset[str] = frozenset()
     snapshots_wake: bool = False
     results_wake: bool = False
+    snapshots_apart_s: float = 0.0  # of who wants them most often
+    objects: bool = False  # whether any result is wanted whole
 
     @property
     def is_of_scheduler(self) -> bool:
@@ -123,7 +144,14 @@ def demand_of(wants: Sequence[Want]) -> FeedDemand:
         keyframe_results=frozenset(chain.from_iterable(want.keyframe_results for want in wants)),
         snapshots_wake=any(want.snapshots and not want.is_patient for want in wants),
         results_wake=any(want.wants_results and not want.is_patient for want in wants),
+        snapshots_apart_s=min((want.snapshots_apart_s for want in wants if want.snapshots), default=0.0),
+        objects=any(want.wants_results and not want.brief for want in wants),
     )
+
+
+def are_apart(earlier_s: float, now_s: float, apart_s: float) -> bool:
+    """Return whether so much time has passed; snapshots come each quarter of a second, a little sooner or later."""
+    return now_s - earlier_s >= apart_s - 0.1
 
 
 def frames_demanded(wants: Iterable[Want], camera: str) -> FrameChoice:
@@ -134,11 +162,7 @@ def frames_demanded(wants: Iterable[Want], camera: str) -> FrameChoice:
 
 def frames_wake(wants: Iterable[Want], camera: str) -> bool:
     """Return whether anybody wants a camera's encoded frames at once."""
-    choices = [(want.frames_of(camera), want.is_patient) for want in wants]
-    return any(
-        choice is FrameChoice.ALL or (choice is FrameChoice.KEYFRAMES and not is_patient)
-        for choice, is_patient in choices
-    )
+    return any(want.wakes_for_frames_of(camera) for want in wants)
 
 
 def _has(cameras: frozenset[str], camera: str) -> bool:

@@ -112,7 +112,7 @@ class LineLink:
 
 def _want_of(cameras: Collection[str]) -> bytes:
     want = Want(snapshots=True, decisions=True, beats=True, results=frozenset(cameras))
-    return packed(want.model_dump(mode="json"))
+    return packed(want.header)
 
 
 def _run_of(hello: FeedMessage) -> str:

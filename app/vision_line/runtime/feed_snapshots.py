@@ -26,7 +26,7 @@ async def offer_snapshots(
     """
     try:
         while True:
-            if feed.offers.wants_snapshots:
+            if feed.offers.is_snapshot_due:
                 feed.offers.snapshot(snapshot_document(take(), challenges()))
             await asyncio.sleep(SNAPSHOT_EVERY_S)
     except Exception as exc:  # noqa: BLE001  logged and shown by the feed

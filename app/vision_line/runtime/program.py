@@ -7,9 +7,10 @@ import asyncio
 import logging
 import platform
 import time
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vision_line import __version__
@@ -41,12 +42,16 @@ from vision_line.runtime.setup import RunSetup, check_challengeable, check_usabl
 from vision_line.runtime.signals import Stop, caught_signals
 from vision_line.simulator.clips import Clip
 from vision_line.simulator.live import Simulator
+from vision_line.telemetry.baseline_watch import BaselineWatch, WatchedBaseline
 from vision_line.telemetry.http_endpoint import HttpEndpoint
 from vision_line.telemetry.outputs_watch import OutputsWatch
 from vision_line.telemetry.snapshot import Snapshot
 from vision_line.telemetry.summary import build_summary, parting_words, write_summary
 
 logger = logging.getLogger(__name__)
+
+#: Says of a record directory what its approved baselines have waited for.
+ReadBaselines = Callable[[Path], Sequence[WatchedBaseline]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,7 @@ async def run_program(
     screen: Screen,
     fleet: FleetNodeSetup | None = None,
     companions: Sequence[Companion] = (),
+    read_baselines: ReadBaselines | None = None,
 ) -> RunOutcome:
     """Inspect until the duration is over, every file has ended, or a signal asks for the end.
 
@@ -75,6 +81,7 @@ async def run_program(
         screen: shows the line until it is cancelled.
         fleet: what gives this node its cameras, where they do not come from a file.
         companions: processes that were started with the run, and are to be ended by the caller.
+        read_baselines: says of a record directory what its approved baselines have waited for; None: nobody asks.
 
     Raises:
         VisionLineError: the run cannot start or cannot go on, or a file could not be inspected to its end, or
@@ -89,7 +96,10 @@ async def run_program(
 
     # From before the first thing is opened until the last record is committed: what is under way is not torn apart.
     with caught_signals(stop, reload), ExitStack() as stack:
-        run = Run(_open_setup(stack, options, loaded, clips, fleet, companions), screen, stop, reload_asked)
+        setup = _open_setup(
+            stack, options, loaded, clips, fleet=fleet, companions=companions, read_baselines=read_baselines
+        )
+        run = Run(setup, screen, stop, reload_asked)
         error = await _failure_of(run, stack)
     if error is None and not stop.interrupted and (missed := run.unfinished_files or run.last.nothing_inspected):
         error = RunError("\n".join(missed))
@@ -109,6 +119,7 @@ def _open_setup(
     clips: list[Clip],
     fleet: FleetNodeSetup | None,
     companions: Sequence[Companion],
+    read_baselines: ReadBaselines | None,
 ) -> RunSetup:
     """Open what the run needs; `stack` closes it.
 
@@ -149,6 +160,7 @@ def _open_setup(
     log.review.apply(config.review)
     challenges = DueWatch(directory, () if plan is None else plan.targets)
     stack.callback(challenges.close)
+    silence = stack.enter_context(closing(BaselineWatch(read_baselines and partial(read_baselines, directory))))
     outputs = OutputsWatch(directory, config.enabled_outputs)
     stack.callback(outputs.close)
     overlay = None if options.overlay is None else OverlayWriter(options.overlay)
@@ -163,6 +175,7 @@ def _open_setup(
         overlay=overlay,
         feed=feed,
         challenges=challenges,
+        silence=silence,
         outputs=outputs,
         recipes=recipes,
         fleet=fleet,

@@ -179,6 +179,7 @@ class Run:
             self._ledger.open_intervals(),
             self._setup.challenges.states(),
             self._setup.outputs.outputs(),
+            self._setup.silence.status(),
         )
 
     def _shared_parts(self) -> SharedParts:
@@ -421,6 +422,7 @@ def _new_metrics(setup: RunSetup) -> RunMetrics:
         metrics.watch_overlay(setup.overlay.status)
     metrics.watch_feed(lambda: setup.feed.status)
     metrics.watch_challenges(setup.challenges.states)
+    metrics.watch_silence(setup.silence.status)
     metrics.watch_outputs(setup.outputs.outputs)
     metrics.watch_companions(partial(companion_alarms, setup.companions))
     return metrics

@@ -24,6 +24,7 @@ from vision_line.runtime.fleet_follower import FleetNodeSetup
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.recipe_watch import RecipeWatch
 from vision_line.runtime.run_models import ModelsInForce, RunModels
+from vision_line.telemetry.baseline_watch import BaselineWatch
 from vision_line.telemetry.http_endpoint import HttpEndpoint
 from vision_line.telemetry.outputs_watch import OutputsWatch
 
@@ -40,6 +41,7 @@ class RunSetup:
     overlay: OverlayWriter | None
     feed: FeedServer
     challenges: DueWatch
+    silence: BaselineWatch
     outputs: OutputsWatch
     recipes: RecipeWatch
     fleet: FleetNodeSetup | None  # whose cameras come from a plan; None: they come from the file

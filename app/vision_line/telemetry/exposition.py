@@ -21,6 +21,7 @@ from vision_line.challenges.due import TargetState
 from vision_line.frames import INSPECTING_STATES, DropCause
 from vision_line.ports import FeedStatus
 from vision_line.quality.challenge import ChallengeState
+from vision_line.telemetry.baseline_watch import SilenceStatus
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.output_metrics import output_series
@@ -62,6 +63,7 @@ class Exposition:
         yield from _camera_counters(reading.totals.cameras, self._series)
         yield from self._time_counters(reading.totals.cameras)
         yield from _challenges(reading.challenges, self._series)
+        yield from _silence(reading.silence, self._series)
         yield from output_series(reading.outputs, self._series)
 
     def _time_counters(self, cameras: Sequence[CameraTotals]) -> Iterator[str]:
@@ -302,6 +304,28 @@ def _challenges(challenges: Sequence[TargetState], series: SeriesText) -> Iterat
         "1: the target's challenges are in this state",
         ("target", "state"),
         {(one.name, state): one.state is state for one in challenges for state in _CHALLENGE_STATES},
+    )
+
+
+def _silence(silence: SilenceStatus, series: SeriesText) -> Iterator[str]:
+    """Yield how much each approved baseline has waited for, and whether that is known."""
+    yield series.gauge(
+        "vision_line_silence_expected_events",
+        "Events, or rejected parts, that the approved baseline expects of what was inspected since the last one",
+        ("baseline",),
+        _by_name({one.name: one.expected for one in silence.baselines}),
+    )
+    yield series.gauge(
+        "vision_line_suspiciously_low",
+        "1: so many of them that chance hardly explains it",
+        ("baseline",),
+        _by_name({one.name: one.is_silent for one in silence.baselines}),
+    )
+    yield series.gauge(
+        "vision_line_silence_unknown",
+        "1: the baselines or the records could not be read when they were asked last",
+        (),
+        {(): bool(silence.unknown)},
     )
 
 

@@ -13,6 +13,7 @@ from vision_line.cores import usable_cores
 from vision_line.frames import CameraState, ClockStep, DefectEvent, Inspection, NotInspected, StateChange
 from vision_line.ports import DeviceDescription, DeviceLoad, FeedStatus, LogStatus, OverlayStatus, ShapeHW
 from vision_line.telemetry.alarms import challenge_alarms, plan_alarms, plan_notices
+from vision_line.telemetry.baseline_watch import SilenceStatus
 from vision_line.telemetry.camera_metrics import CameraCounters, CameraMetrics, CameraTotals, RequiredRate, SlidingRates
 from vision_line.telemetry.covered import CoverageTally
 from vision_line.telemetry.latency_histogram import Counts, LatencyHistogram, Quantiles, merged, quantiles_of
@@ -118,6 +119,7 @@ class RunMetrics:
         self._read_overlay: Callable[[], OverlayStatus] | None = None
         self._read_feed: Callable[[], FeedStatus] = FeedStatus
         self._read_challenges: Callable[[], Sequence[TargetState]] = tuple
+        self._read_silence: Callable[[], SilenceStatus] = SilenceStatus
         self._read_outputs: Callable[[], Sequence[WatchedOutput]] = tuple
         self._read_recipes: Callable[[], RecipeStatus] = RecipeStatus
         self._read_fleet: Callable[[], FleetStatus] = FleetStatus
@@ -146,6 +148,10 @@ class RunMetrics:
     def watch_challenges(self, read_challenges: Callable[[], Sequence[TargetState]]) -> None:
         """Raise the alarm about challenges that failed or are overdue from now on."""
         self._read_challenges = read_challenges
+
+    def watch_silence(self, read_silence: Callable[[], SilenceStatus]) -> None:
+        """Raise the alarm about what finds suspiciously little from now on."""
+        self._read_silence = read_silence
 
     def watch_outputs(self, read_outputs: Callable[[], Sequence[WatchedOutput]]) -> None:
         """Say from now on which outputs get nothing."""
@@ -281,6 +287,7 @@ class RunMetrics:
                 *self._read_companions(),
                 *recipes.troubles,
                 *challenge_alarms(self._read_challenges()),
+                *self._read_silence().alarms,
             ),
             notices=(
                 *self._reminders,

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from vision_line.challenges.due import TargetState, acceptance
 from vision_line.frames import INSPECTING_STATES, NotInspected
 from vision_line.ports import LogStatus
+from vision_line.telemetry.baseline_watch import SilenceStatus
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.metrics import RunTotals
 from vision_line.telemetry.outputs_watch import WatchedOutput
@@ -23,6 +24,7 @@ class Reading:
     not_inspected: Sequence[NotInspected] = ()  # the intervals that are open
     challenges: Sequence[TargetState] = ()
     outputs: Sequence[WatchedOutput] = ()
+    silence: SilenceStatus = field(default_factory=SilenceStatus)
 
     @property
     def expected(self) -> list[CameraTotals]:

@@ -15,6 +15,7 @@ import pytest
 from tests.fakes.compressed_line import CompressedLine
 from tests.fakes.desk import ORIGIN, DeskUnderTest, desk_over
 
+from vision_line.desk.inspected.watched_baselines import read_watched_baselines
 from vision_line.records.journal_check import Expected
 from vision_line.records.verification import verify
 
@@ -55,9 +56,12 @@ def approve(desk: DeskUnderTest, asked: str) -> None:
     assert answer.status_code == 303, answer.text
 
 
-def called(desk: DeskUnderTest) -> bool:
-    """Whether the alarm stands, on all pages and in the JSON alike."""
+def called(desk: DeskUnderTest, records: Path) -> bool:
+    """Whether the alarm stands, on all pages, in the JSON and for the run alike."""
     (watched,) = desk.client.get("/api/v1/silences").json()["watched"]
+    (known,) = read_watched_baselines(records)
+    assert (known.name, known.is_silent) == ("camera cam01, all classes", watched["is_called"])
+    assert known.expected == watched["shortage"]["expected"]
     for page in ("/", "/charts"):
         assert ("Suspiciously low: camera cam01" in desk.client.get(page).text) is watched["is_called"]
     return bool(watched["is_called"])
@@ -69,18 +73,18 @@ def test_a_blinded_camera_is_called_within_40_inspected_minutes(blinded: Blinded
         desk.sign_in()
         approve(desk, "camera=cam01&period=hour&days=2")
         blinded.go_on(5)
-        assert not called(desk)
+        assert not called(desk, tmp_path)
         blinded.line.go_on(blinded.line.utc + 60.0, [blinded.line.utc])
         blinded.go_on(0.5, blind=True)
-        assert not called(desk)
+        assert not called(desk, tmp_path)
         blinded.go_on(2, dark=True)
-        assert not called(desk)
+        assert not called(desk, tmp_path)
         blinded.go_on(9 / 60, blind=True)
-        assert called(desk)
+        assert called(desk, tmp_path)
         (found,) = desk.client.get("/api/v1/silences").json()["watched"]
         assert found["inspected_s"] == pytest.approx(40 * 60.0, abs=20.0)
         assert found["shortage"]["expected"] == pytest.approx(RATE_PER_H * 40 / 60, rel=0.2)
         assert 1.0 < found["false_a_month"] < 15.0
         blinded.line.go_on(blinded.line.utc + 60.0, [blinded.line.utc])
-        assert not called(desk)
+        assert not called(desk, tmp_path)
     verify(tmp_path, Expected(), lambda _done, _total: None, images=False)

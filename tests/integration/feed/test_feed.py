@@ -27,7 +27,7 @@ from vision_line.feed import clients
 from vision_line.feed.feed_client import FeedClient
 from vision_line.feed.feed_server import FeedServer
 from vision_line.feed.protocol import FeedMessage
-from vision_line.frames import EventPhase, ShownEvent
+from vision_line.frames import EventPhase, ShownEvent, TrackedObject
 from vision_line.inspection.tracking.events import EventTracker
 
 MEGABYTE = 1_000_000
@@ -149,7 +149,7 @@ def test_an_older_run_is_asked_for_all_results(server: FeedServer, tmp_path: Pat
     with FeedClient(tmp_path) as client:
         assert set(client.hello["wants"]) == {
             *("snapshots", "decisions", "journal", "beats"),
-            *("results", "keyframe_results", "frames", "patience_s"),
+            *("results", "keyframe_results", "frames", "patience_s", "frames_wait", "snapshots_apart_s", "brief"),
         }
         del client.hello["wants"]
         client.want(keyframe_results=["cam01"], frames={"cam01": "keyframes"})
@@ -183,6 +183,48 @@ def test_a_result_ties_to_its_frame(server: FeedServer, tmp_path: Path) -> None:
     assert [event["event_id"] for event in result["events"]] == ["e2"]
     assert [(event["event_id"], event["last_seen_s"]) for event in result["shown"]] == [("e7", 2.0)]
     assert result["recipe"] == "board-7"
+
+
+def test_a_brief_result_is_its_boxes(server: FeedServer, tmp_path: Path) -> None:
+    """With their verdicts; nobody is asked for followed objects then, and who wants all still gets it."""
+    shown, asked = [ShownEvent(make_event(7), ((0.0, 2.0, 3.0, 4.0),))], list[int]()
+
+    def objects() -> list[TrackedObject]:
+        asked.append(1)
+        return []
+
+    with FeedClient(tmp_path) as brief, FeedClient(tmp_path) as whole:
+        brief.want(results=["*"], brief=True)
+        next_of(brief, "wanted")
+        server.offers.result(make_result("cam01", 1, boxes=2), [make_event(2)], lambda: shown, objects)
+        said = next_of(brief, "result").header
+        assert not asked
+        whole.want(results=["*"])
+        next_of(whole, "wanted")
+        server.offers.result(make_result("cam01", 2, boxes=2), [make_event(2)], lambda: shown, objects)
+        assert asked
+        full = next_of(whole, "result").header
+        again = next_of(brief, "result").header
+
+    assert set(full) - set(said) == {"events", "shown", "tracks"}
+    assert set(again) == set(said)
+    assert (again["boxes"], again["sequence"]) == (full["boxes"], 2)
+
+
+def test_who_has_just_come_gets_a_snapshot_at_once(server: FeedServer, tmp_path: Path) -> None:
+    """However far apart others want them; and who wants all gets all."""
+    with FeedClient(tmp_path) as seldom, FeedClient(tmp_path) as often:
+        seldom.want(snapshots=True, snapshots_apart_s=2)
+        next_of(seldom, "wanted")
+        assert server.offers.is_snapshot_due
+        server.offers.snapshot({"number": 1})
+        assert next_of(seldom, "snapshot").header["number"] == 1
+        often.want(snapshots=True)
+        next_of(often, "wanted")
+        for number in (2, 3):
+            assert server.offers.is_snapshot_due
+            server.offers.snapshot({"number": number})
+            assert next_of(often, "snapshot").header["number"] == number
 
 
 def test_each_box_has_the_verdict_of_its_event(server: FeedServer, tmp_path: Path) -> None:
@@ -219,6 +261,23 @@ def test_what_can_wait_comes_with_the_next_frame_or_by_itself(server: FeedServer
 
     assert first == ["result", "video", "frame"]
     assert rest == {"result", "snapshot"}
+
+
+def test_frames_that_may_wait_come_without_waking_anybody(server: FeedServer, tmp_path: Path) -> None:
+    """When patience is over; and at once again when nobody wants them to wait."""
+    tap, video = server.offers.tap("cam01"), make_video()
+    with FeedClient(tmp_path) as client:
+        client.want(results=["*"], frames={"cam01": "all"}, patience_s=1, frames_wait=True)
+        next_of(client, "wanted")
+        assert not tap.wakes
+        show(tap, video, [50, 50])
+        server.offers.result(make_result("cam01", 1), [])
+        came = sorted(message.kind for message in receive(client, 4, "video", "frame", "result"))
+        client.want(frames={"cam01": "all"}, patience_s=1)
+        next_of(client, "wanted")
+        assert tap.wakes
+
+    assert came == ["frame", "frame", "result", "video"]
 
 
 def test_decisions_come_at_once_and_the_journal_follows(server: FeedServer, tmp_path: Path) -> None:
@@ -316,7 +375,7 @@ def test_only_the_newest_snapshot_waits(server: FeedServer, tmp_path: Path) -> N
     with FeedClient(tmp_path) as client:
         client.want(snapshots=True)
         next_of(client, "wanted")
-        assert server.offers.wants_snapshots
+        assert server.offers.is_snapshot_due
         for number in range(300):
             server.offers.snapshot({"number": number, "filling": "x" * 10_000})
             time.sleep(0.001)
@@ -341,7 +400,7 @@ def test_nobody_is_heard_once_the_last_client_is_gone(server: FeedServer, tmp_pa
     wait_until(lambda: tap.wanted is None, "the tap is closed")
 
     assert not server.offers.is_heard
-    assert not server.offers.wants_snapshots
+    assert not server.offers.is_snapshot_due
 
 
 def test_the_run_says_goodbye_after_the_last_decision(server: FeedServer, tmp_path: Path) -> None:

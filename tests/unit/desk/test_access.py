@@ -7,17 +7,17 @@ import re
 from collections.abc import Iterator
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fastapi import FastAPI, WebSocket
+from fastapi import WebSocket
 from starlette.testclient import TestClient, WebSocketDenialResponse, WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 from tests.fakes.desk import ADDRESS, ORIGIN, DeskUnderTest, desk_over
+from tests.fakes.desk_routes import application_of, routes_of
 
 from vision_line.config.listen import ListenAddress
 from vision_line.desk.access import SECRET_HEADER, USER_HEADER, Access, TrustedProxy
-from vision_line.desk.services import NotAllowedError, NotSignedInError, Requirement, require
+from vision_line.desk.services import NotAllowedError, NotSignedInError, require
 from vision_line.desk.users.sessions import IDLE_S, Role
 
 PASSWORD = "correct horse battery"  # noqa: S105 - nobody's
@@ -45,32 +45,10 @@ MORE |= {(f"/charts/parts/baseline{path}", "POST"): Role.QUALITY for path in (""
 MORE[("/charts/parts/baseline", "GET")] = Role.QUALITY
 
 
-def application(desk: DeskUnderTest) -> FastAPI:
-    """Return the application behind the guard."""
-    found = desk.application.app
-    assert isinstance(found, FastAPI)
-    return found
-
-
-def routes(app: FastAPI) -> Iterator[tuple[str, str, list[Role]]]:
-    """Yield path, method (`WS` of a WebSocket) and required roles of each route, whatever it is."""
-    for route in app.routes:
-        context: Any = getattr(route, "include_context", None)
-        outer = [one.dependency for one in context.dependencies] if context else []
-        inner_routes: list[Any] = route.original_router.routes if context else [route]  # type: ignore[attr-defined]
-        for one in inner_routes:
-            dependant: Any = getattr(one, "dependant", None)
-            assert dependant is not None, f"{one} has no dependencies: nothing could ask for a role"
-            calls = [*outer, *(inner.call for inner in dependant.dependencies)]
-            roles = [call.role for call in calls if isinstance(call, Requirement)]
-            for method in sorted(getattr(one, "methods", {"WS"})):
-                yield one.path, method, roles
-
-
 def test_every_route_asks_for_a_role_or_is_on_the_short_list(records: Path) -> None:
     """A new route without one fails here."""
     with desk_over(records) as desk:
-        found = {(path, method): roles for path, method, roles in routes(application(desk))}
+        found = {(one.path, one.method): one.roles for one in routes_of(application_of(desk))}
     assert len(found) > 15
     assert {route for route, roles in found.items() if not roles} == PUBLIC
     highest = {route: max(roles, key=list(Role).index) for route, roles in found.items() if roles}
@@ -80,14 +58,14 @@ def test_every_route_asks_for_a_role_or_is_on_the_short_list(records: Path) -> N
 def test_the_list_of_routes_sees_one_without_a_role(records: Path) -> None:
     """The test above can fail."""
     with desk_over(records) as desk:
-        application(desk).add_api_route("/open", lambda: None)
-        assert ("/open", "GET", []) in list(routes(application(desk)))
+        application_of(desk).add_api_route("/open", lambda: None)
+        assert [one.roles for one in routes_of(application_of(desk)) if one.path == "/open"] == [[]]
 
 
 def test_roles_are_asked_before_anything_else(records: Path) -> None:
     """Who is not signed in learns nothing by what is wrong with a request."""
     with desk_over(records) as desk:
-        for path, method, _ in routes(application(desk)):
+        for path, method in ((one.path, one.method) for one in routes_of(application_of(desk))):
             if (path, method) in PUBLIC:
                 continue
             address = re.sub(r"[{}]", "", path)
@@ -107,7 +85,7 @@ def opened(desk: DeskUnderTest, path: str, headers: dict[str, str] = ORIGIN) -> 
 
 def test_every_websocket_refuses_pages_from_elsewhere(desk: DeskUnderTest) -> None:
     """Also for who is signed in: a browser sends the cookie whoever's page asks."""
-    found = [path for path, method, _ in routes(application(desk)) if method == "WS"]
+    found = [one.path for one in routes_of(application_of(desk)) if one.method == "WS"]
     assert len(found) >= 2
     for path in found:
         for headers in ({}, {"Origin": "http://evil.example"}, {"Origin": "null"}):
@@ -236,7 +214,7 @@ def test_a_websocket_ends_with_the_right_to_it(records: Path) -> None:
                     await socket.close(1008, str(exc))
                     return
 
-        application(desk).add_api_websocket_route("/live", live)
+        application_of(desk).add_api_websocket_route("/live", live)
         for name in ("rita", "rosa", "ruth"):
             desk.accounts.add(name, Role.REVIEWER, PASSWORD, by="test")
 

@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from vision_line.feed.protocol import FeedFormatError
-from vision_line.feed.wants import FrameChoice, Want, demand_of, frames_demanded, frames_wake, read_want
+from vision_line.feed.wants import (
+    FrameChoice,
+    Want,
+    are_apart,
+    demand_of,
+    frames_demanded,
+    frames_wake,
+    read_want,
+)
 
 
 def test_a_camera_of_its_own_goes_before_the_rest() -> None:
@@ -32,6 +40,8 @@ def test_a_camera_of_its_own_goes_before_the_rest() -> None:
         {"kind": "want", "results": [1]},
         {"kind": "want", "patience_s": 1.5},
         {"kind": "want", "patience_s": -0.1},
+        {"kind": "want", "snapshots_apart_s": 2.5},
+        {"kind": "want", "brief": 1},
         {"kind": "want", "patience_s": "0.1"},
         {"kind": "want", "patience_s": True},
     ],
@@ -40,6 +50,13 @@ def test_what_does_not_exist_is_refused(header: dict[str, Any]) -> None:
     """A misspelt key would otherwise be silence."""
     with pytest.raises(FeedFormatError, match="want: "):
         read_want(header)
+
+
+def test_what_is_not_wanted_is_not_said() -> None:
+    """A run of an earlier version, which refuses keys that it does not know, understands a program of this one."""
+    want = Want(snapshots=True, results=frozenset({"a"}))
+    assert want.header == {"kind": "want", "snapshots": True, "results": ["a"]}
+    assert read_want(want.header) == want
 
 
 def test_the_most_that_anybody_wants_is_made() -> None:
@@ -79,3 +96,35 @@ def test_who_is_patient_is_not_woken_for_what_can_wait() -> None:
     assert wakes == [(False, False), (True, True)]
     assert [frames_wake([patient], camera) for camera in "abc"] == [True, False, False]
     assert [frames_wake([patient, hasty], camera) for camera in "abc"] == [True, True, False]
+
+
+def test_who_lets_all_frames_wait_is_not_woken_by_them() -> None:
+    """It needs patience, too; and one who does not wait is enough."""
+    focused = {"*": FrameChoice.KEYFRAMES, "a": FrameChoice.ALL}
+    waits = Want(frames=focused, patience_s=0.08, frames_wait=True)
+    has_no_patience = Want(frames=focused, frames_wait=True)
+    at_once = Want(frames={"a": FrameChoice.ALL}, patience_s=0.05)
+    assert [frames_wake([waits], camera) for camera in "ab"] == [False, False]
+    assert [frames_wake([has_no_patience], camera) for camera in "ab"] == [True, True]
+    assert [frames_wake([waits, at_once], camera) for camera in "ab"] == [True, False]
+
+
+def test_snapshots_are_made_as_often_as_anybody_wants_them() -> None:
+    """They come each quarter of a second, more or less: of a second apart is each fourth."""
+    seldom, others = Want(snapshots=True, snapshots_apart_s=1.0), Want(journal=True)
+    assert demand_of([seldom, others]).snapshots_apart_s == 1.0
+    assert demand_of([seldom, Want(snapshots=True)]).snapshots_apart_s == 0.0
+    came_s, taken_s = [0.0, 0.26, 0.5, 0.74, 0.98, 1.25, 1.6, 1.99, 2.24], [float("-inf")]
+    for now_s in came_s:
+        if are_apart(taken_s[-1], now_s, 1.0):
+            taken_s.append(now_s)
+    assert taken_s[1:] == [0.0, 0.98, 1.99]
+
+
+def test_objects_are_asked_for_only_where_a_result_is_wanted_whole() -> None:
+    brief, whole = Want(results=frozenset({"a"}), brief=True), Want(keyframe_results=frozenset({"*"}))
+    assert [demand_of(wants).objects for wants in ([brief], [brief, whole], [Want(snapshots=True)])] == [
+        False,
+        True,
+        False,
+    ]

@@ -26,6 +26,7 @@ from vision_line.frames import (
 from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ports import DeviceDescription, FeedStatus, LogStatus
 from vision_line.quality.challenge import ChallengeState
+from vision_line.telemetry.baseline_watch import SilenceStatus, WatchedBaseline
 from vision_line.telemetry.camera_metrics import CameraCounters
 from vision_line.telemetry.exposition import LATENCY_BOUNDS_S, Exposition, NeverFalling
 from vision_line.telemetry.latency_histogram import LatencyHistogram, counts_up_to, sum_of
@@ -275,3 +276,16 @@ def test_every_challenge_has_its_series_whether_it_was_done_or_not() -> None:
             state: of(series, "challenge_state", target=name, state=state) for state in ("passed", "failed", "overdue")
         }
         assert states == {"passed": 0, "failed": 0, "overdue": 0} | {holds: 1}
+
+
+def test_each_baseline_says_how_much_it_has_waited_for() -> None:
+    """And whether that is known has its series always."""
+    name = "camera cam01, class open"
+    known = SilenceStatus((WatchedBaseline(name, 7.5, is_silent=True),))
+    for silence, unknown in ((known, 0), (SilenceStatus(known.baselines, "damaged"), 1)):
+        reading = Reading(make_run("a").totals(1010.0), LOG, silence=silence)
+        series = parsed(Exposition(lambda reading=reading: reading).text())  # type: ignore[misc]
+        assert of(series, "silence_expected_events", baseline=name) == 7.5
+        assert of(series, "suspiciously_low", baseline=name) == 1
+        assert of(series, "silence_unknown") == unknown
+    assert of(scrape(make_run("a")), "silence_unknown") == 0

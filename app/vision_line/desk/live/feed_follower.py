@@ -18,11 +18,16 @@ logger = logging.getLogger(__name__)
 
 #: How long after the feed ended, or there was none, it is tried again, in seconds.
 RETRY_S = 1.0
-#: How soon another wish is noticed where nothing comes; a run sends a snapshot every quarter of a second.
+#: How soon another wish is noticed where nothing comes.
 _POLL_S = 0.25
+#: Pages say each second how the run is. Each snapshot costs both sides as much as several frames.
+SNAPSHOTS_APART_S = 1.0
 #: How long the run may let results, snapshots and keyframes wait, in seconds. They come with the next frame of a camera
 #: in focus, and its boxes are still there before their frame is painted; with tiles alone they come together.
 FOCUSED_PATIENCE_S, TILES_PATIENCE_S = 0.05, 0.25
+#: Where the run needs the processor, frames in focus come by twos and threes: half as many turns of its threads and of
+#: ours. They are painted so much later at most; the aim is 300 ms.
+BUSY_PATIENCE_S = 0.08
 #: Without a message for so long the run hangs.
 SILENT_S = 3.0
 
@@ -48,10 +53,11 @@ class LiveWish:
         """Cameras whose boxes are shown on every frame; on tiles only those of keyframes are."""
         return self.focused
 
-    @property
-    def patience_s(self) -> float:
-        """How long what is no frame in focus may wait."""
-        return FOCUSED_PATIENCE_S if self.focused else TILES_PATIENCE_S
+    def patience_s(self, *, is_busy: bool) -> float:
+        """How long what is no frame in focus may wait; those too where the run `is_busy`."""
+        if not self.focused:
+            return TILES_PATIENCE_S
+        return BUSY_PATIENCE_S if is_busy else FOCUSED_PATIENCE_S
 
 
 #: Nobody watches.
@@ -62,13 +68,22 @@ class FeedFollower:
     """A thread that follows the feed for one wish after the other, until there is none."""
 
     def __init__(
-        self, directory: Path, take: Callable[[list[FeedMessage]], None], lost: Callable[[str], None], wish: LiveWish
+        self,
+        directory: Path,
+        take: Callable[[list[FeedMessage]], None],
+        lost: Callable[[str], None],
+        wish: LiveWish,
+        is_busy: Callable[[], bool] = bool,
     ) -> None:
-        """Begin at once. `take` gets messages that came together, `lost` why there is no feed; both in the thread."""
+        """Begin at once. `take` gets messages that came together, `lost` why there is no feed.
+
+        `is_busy` says whether the run needs the processor. All are called in the thread.
+        """
         self._directory = directory
         self._take = take
         self._lost = lost
         self._wish: LiveWish | None = wish
+        self._is_busy = is_busy
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="desk-feed", daemon=True)
         self._thread.start()
@@ -98,18 +113,22 @@ class FeedFollower:
 
     def _follow(self, client: FeedClient) -> str:
         """Hand messages over until the feed ends or nobody watches; return why."""
-        asked: LiveWish | None = None
+        asked: tuple[LiveWish, bool] | None = None
         silent_s = 0.0
         while (wish := self._wish) is not None:
-            if wish != asked:
+            is_busy = self._is_busy()
+            if (wish, is_busy) != asked:
                 client.want(
                     snapshots=True,
                     results=wish.results,
                     keyframe_results=wish.tiles,
                     frames=wish.frames,
-                    patience_s=wish.patience_s,
+                    patience_s=wish.patience_s(is_busy=is_busy),
+                    frames_wait=is_busy,
+                    snapshots_apart_s=SNAPSHOTS_APART_S,
+                    brief=True,
                 )
-                asked = wish
+                asked = wish, is_busy
             try:
                 message = client.receive(_POLL_S)
             except TimeoutError:

@@ -24,7 +24,7 @@ class LiveSession:
         self._packagers: dict[str, Packager] = {}
         self._budget = TileBudget()
         self._tiles = TileMaker(lambda tile: post((tile,)), self._budget)
-        self._follower = FeedFollower(directory, self._take, self._lose, wish)
+        self._follower = FeedFollower(directory, self._take, self._lose, wish, lambda: self._budget.is_busy)
 
     def wish(self, wish: LiveWish) -> None:
         """Follow something else from now on; any thread."""

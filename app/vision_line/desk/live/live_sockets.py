@@ -15,7 +15,8 @@ import anyio
 from fastapi import APIRouter, WebSocket, WebSocketDisconnect
 
 from vision_line.desk.live.live_hub import LiveWatcher
-from vision_line.desk.live.mailboxes import Sent, TileMailbox, VideoMailbox
+from vision_line.desk.live.live_updates import Sent, joined
+from vision_line.desk.live.mailboxes import TileMailbox, VideoMailbox
 from vision_line.desk.services import NotAllowedError, NotSignedInError, Requirement, require, services_of
 from vision_line.desk.users.sessions import Role
 from vision_line.errors import VisionLineError
@@ -76,11 +77,13 @@ async def _send(socket: WebSocket, outbox: _Outbox) -> None:
     try:
         asked_s = float("-inf")
         while True:
-            for message in await outbox.next():
-                if loop.time() - asked_s > _HOLDS_S:
-                    await loop.run_in_executor(None, _NEEDS.still_met, socket)  # a file's disk may take a while
-                    asked_s = loop.time()
-                await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
+            if not (waiting := await outbox.next()):
+                continue
+            if loop.time() - asked_s > _HOLDS_S:
+                await loop.run_in_executor(None, _NEEDS.still_met, socket)  # a file's disk may take a while
+                asked_s = loop.time()
+            message = joined(waiting)
+            await (socket.send_text(message) if isinstance(message, str) else socket.send_bytes(message))
     except (NotSignedInError, NotAllowedError) as exc:
         await socket.close(_NO_RIGHT, str(exc))
     except VisionLineError as exc:

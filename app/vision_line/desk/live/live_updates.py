@@ -15,6 +15,11 @@ from vision_line.feed.protocol import Header
 Box: TypeAlias = Header
 
 _LENGTH = struct.Struct(">I")
+#: Of each message among several: whether it is a text, and its length.
+_PART = struct.Struct(">?I")
+
+#: A text or binary message of a WebSocket.
+Sent: TypeAlias = str | bytes
 
 
 class FrameTimes(NamedTuple):
@@ -93,6 +98,21 @@ def packed_binary(header: Mapping[str, object], payload: bytes) -> bytes:
     """Return a binary message: 4 bytes length of the header, big-endian, the header in JSON, the payload."""
     text = json.dumps(header, separators=(",", ":")).encode()
     return _LENGTH.pack(len(text)) + text + payload
+
+
+def joined(messages: Sequence[Sent]) -> Sent:
+    """Return messages as one: each that is sent alone costs as much as what is in it.
+
+    Four zero bytes, which no binary message begins with; then of each message one byte, 1: it is a text, 4 bytes of
+    its length, big-endian, and the message.
+    """
+    if len(messages) == 1:
+        return messages[0]
+    pieces = [_LENGTH.pack(0)]
+    for message in messages:
+        data = message.encode() if isinstance(message, str) else message
+        pieces += [_PART.pack(isinstance(message, str), len(data)), data]
+    return b"".join(pieces)
 
 
 def boxes_of(result: Header) -> FrameBoxes:

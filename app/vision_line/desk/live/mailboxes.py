@@ -12,7 +12,6 @@ import time
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
 
 from vision_line.desk.live.feed_follower import LiveWish
 from vision_line.desk.live.live_updates import (
@@ -21,6 +20,7 @@ from vision_line.desk.live.live_updates import (
     LiveUpdate,
     NoRun,
     RunStatus,
+    Sent,
     Tile,
     VideoFrame,
     VideoStart,
@@ -35,16 +35,14 @@ MOST_BYTES = 4_000_000
 MOST_S = 2.0
 #: Boxes that wait for a browser that does not read.
 _MOST_BOXES = 64
-#: How often the run's state is said where nothing of it changed, in seconds.
-STATUS_EVERY_S = 1.0
+#: How often the run's state is said where nothing of it changed, in seconds; snapshots come each second, or a little
+#: sooner.
+STATUS_EVERY_S = 0.8
 #: What is to be shown on tiles goes out together, no sooner than this after the last of it, in seconds: each message
 #: alone costs more than what is in it.
 TOGETHER_S = 0.25
 #: How long boxes of a video wait for a frame to go with, in seconds: less than a page is behind the newest frame.
 WITH_FRAME_S = 0.05
-
-#: A text or binary message of a WebSocket.
-Sent: TypeAlias = str | bytes
 
 
 @dataclass(frozen=True, slots=True)

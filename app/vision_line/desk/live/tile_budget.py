@@ -17,12 +17,12 @@ class TileBudget:
     def __init__(self, cores: int = len(os.sched_getaffinity(0))) -> None:
         """Share `cores` with the run."""
         self._cores = cores
-        self._is_busy = False
+        self.is_busy = False  # whether the run needs the processor; any thread
         self._free_s = float("-inf")
 
     def note_run(self, cpu_percent: float) -> None:
         """Take how much of its cores the run takes now; any thread."""
-        self._is_busy = cpu_percent > BUSY_PERCENT
+        self.is_busy = cpu_percent > BUSY_PERCENT
 
     def spend(self, cpu_s: float, now_s: float) -> None:
         """Take what a tile cost, which ends now."""
@@ -30,4 +30,4 @@ class TileBudget:
 
     def wait_s(self, now_s: float) -> float:
         """Return how long to wait before the next tile."""
-        return max(0.0, self._free_s - now_s) if self._is_busy else 0.0
+        return max(0.0, self._free_s - now_s) if self.is_busy else 0.0

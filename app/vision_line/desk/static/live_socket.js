@@ -7,11 +7,24 @@ const LAST_RETRY_MS = 8000;
 const SILENT_MS = 12000;
 const NO_RIGHT = 1008;
 
+const decoder = new TextDecoder();
+
 // The binary message: 4 bytes length of the header, big-endian, the header in JSON, the payload.
-export function unpacked(buffer) {
-  const length = new DataView(buffer).getUint32(0);
-  const header = JSON.parse(new TextDecoder().decode(new Uint8Array(buffer, 4, length)));
-  return [header, new Uint8Array(buffer, 4 + length)];
+function unpacked(bytes) {
+  const length = new DataView(bytes.buffer, bytes.byteOffset).getUint32(0);
+  return [JSON.parse(decoder.decode(bytes.subarray(4, 4 + length))), bytes.subarray(4 + length)];
+}
+
+// One binary message, or several behind four zero bytes: of each whether it is a text, 4 bytes length, and the message.
+function* messagesIn(buffer) {
+  const view = new DataView(buffer);
+  if (view.getUint32(0) !== 0) yield unpacked(new Uint8Array(buffer));
+  else {
+    for (let at = 4; at < buffer.byteLength; at += 5 + view.getUint32(at + 1)) {
+      const bytes = new Uint8Array(buffer, at + 5, view.getUint32(at + 1));
+      yield view.getUint8(at) ? [JSON.parse(decoder.decode(bytes)), null] : unpacked(bytes);
+    }
+  }
 }
 
 export class LiveSocket {
@@ -47,7 +60,7 @@ export class LiveSocket {
       this.#heard();
       this.retryMs = FIRST_RETRY_MS;
       if (typeof event.data === "string") this.onMessage(JSON.parse(event.data), null);
-      else this.onMessage(...unpacked(event.data));
+      else for (const [header, payload] of messagesIn(event.data)) this.onMessage(header, payload);
     };
     socket.onclose = (event) => {
       if (this.socket !== socket) return;

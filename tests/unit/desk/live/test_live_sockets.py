@@ -6,11 +6,15 @@ from __future__ import annotations
 import json
 import struct
 import time
+from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from starlette.testclient import WebSocketTestSession
 from starlette.websockets import WebSocketDisconnect
 from tests.builders import make_detections, make_frame, make_inspection
@@ -18,11 +22,16 @@ from tests.fakes.desk import ADDRESS, ORIGIN, DeskUnderTest, desk_over
 from tests.fakes.feeds import make_event
 from tests.fakes.live_video import LiveLine, encoded_shades, live_line
 
+from vision_line.desk.live.live_updates import joined, packed_binary
 from vision_line.desk.users.sessions import Role
 from vision_line.frames import ShownEvent
 
 PASSWORD = "correct horse battery"  # noqa: S105  nobody's
 TILES, VIDEO = "/api/v1/live/tiles", "/api/v1/live/video/cam01"
+
+
+#: What came together with what a socket was asked for.
+CAME: WeakKeyDictionary[WebSocketTestSession, deque[tuple[dict[str, Any], bytes]]] = WeakKeyDictionary()
 
 
 @pytest.fixture
@@ -39,16 +48,42 @@ def opened(desk: DeskUnderTest, path: str) -> WebSocketTestSession:
 def received(socket: WebSocketTestSession, *kinds: str) -> tuple[dict[str, Any], bytes]:
     """Return the next message of these kinds, passing over others."""
     while True:
+        came = CAME.setdefault(socket, deque())
+        while came:
+            header, payload = came.popleft()
+            if header["kind"] in kinds:
+                return header, payload
         message = socket.receive()
         if message["type"] != "websocket.send":
             raise WebSocketDisconnect(message["code"], message.get("reason"))
-        if (text := message.get("text")) is not None:
-            header, payload = json.loads(text), b""
+        text = message.get("text")
+        came += messages_in(message["bytes"]) if text is None else [(json.loads(text), b"")]
+
+
+def messages_in(data: bytes) -> Iterator[tuple[dict[str, Any], bytes]]:
+    """Yield what a binary message holds: one, or several behind four zero bytes."""
+    (length,) = struct.unpack_from(">I", data)
+    if length:
+        yield json.loads(data[4 : 4 + length]), data[4 + length :]
+        return
+    at = 4
+    while at < len(data):
+        is_text, size = struct.unpack_from(">?I", data, at)
+        at += 5 + size
+        if is_text:
+            yield json.loads(data[at - size : at]), b""
         else:
-            (length,) = struct.unpack_from(">I", data := message["bytes"])
-            header, payload = json.loads(data[4 : 4 + length]), data[4 + length :]
-        if header["kind"] in kinds:
-            return header, payload
+            yield from messages_in(data[at - size : at])
+
+
+@given(st.lists(st.tuples(st.booleans(), st.dictionaries(st.text(), st.text(), min_size=1), st.binary()), min_size=1))
+def test_what_was_joined_is_each_message(messages: list[tuple[bool, dict[str, str], bytes]]) -> None:
+    """Texts and binary ones, in their order; a single one is sent as it is."""
+    sent = [json.dumps(header) if is_text else packed_binary(header, data) for is_text, header, data in messages]
+    whole = joined(sent)
+    found = [(json.loads(whole), b"")] if isinstance(whole, str) else list(messages_in(whole))
+    assert found == [(header, b"" if is_text else data) for is_text, header, data in messages]
+    assert len(sent) > 1 or whole == sent[0]
 
 
 def wait_until_alone(line: LiveLine) -> None:
@@ -99,6 +134,22 @@ def test_a_camera_in_focus_comes_frame_by_frame(desk: DeskUnderTest, line: LiveL
         assert [header["at"] for header, _ in frames] == [50 + n / 25 for n in range(7)]
         assert [header["keyframe"] for header, _ in frames] == [n % 5 == 0 for n in range(7)]
         assert all(data[4:8] == b"moof" for _, data in frames)
+
+
+def test_beside_a_busy_run_frames_may_come_together(desk: DeskUnderTest, line: LiveLine) -> None:
+    """It is woken less often then; once it has room again each frame comes at once."""
+    tap = line.feed.offers.tap("cam01")
+    with opened(desk, VIDEO) as socket:
+        line.wait_for("cam01", "all")
+        assert tap.wakes
+        for cpu_percent, wakes in ((95.0, False), (30.0, True)):
+            ends_s = time.monotonic() + 20
+            while tap.wakes != wakes:
+                assert time.monotonic() < ends_s
+                line.state(cpu_percent, cam01={})
+                time.sleep(0.05)
+        line.show("cam01", encoded_shades(count=3), 50.0)
+        assert [received(socket, "frame")[0]["at"] for _ in range(3)] == [50.0, 50.04, 50.08]
 
 
 def test_who_comes_later_gets_the_start_too(desk: DeskUnderTest, line: LiveLine) -> None:

@@ -10,8 +10,17 @@ from typing import Any
 
 from tests.fakes.live_video import camera_state
 
-from vision_line.desk.live.live_updates import FrameBoxes, FrameTimes, NoRun, RunStatus, Tile, VideoFrame, VideoStart
-from vision_line.desk.live.mailboxes import MOST_BYTES, MOST_S, Sent, TileMailbox, VideoMailbox
+from vision_line.desk.live.live_updates import (
+    FrameBoxes,
+    FrameTimes,
+    NoRun,
+    RunStatus,
+    Sent,
+    Tile,
+    VideoFrame,
+    VideoStart,
+)
+from vision_line.desk.live.mailboxes import MOST_BYTES, MOST_S, TileMailbox, VideoMailbox
 
 
 def header_of(sent: Sent) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from tests.fakes.desk_records import BEGAN_UTC as RECORDS_UTC
 from tests.fakes.desk_records import writing
 from tests.fakes.passed_parts import make_part
 
+from vision_line.desk.inspected.watched_baselines import read_watched_baselines
 from vision_line.desk.users.sessions import Role
 from vision_line.parts.part import PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part, last_sequence
@@ -233,6 +234,8 @@ def test_a_lane_that_rejects_none_of_so_many_is_called_everywhere(line: Path, de
     assert one["inspected"] == 60 - HOURS[29].rejected + 180
     assert one["shortage"]["expected"] == one["share"] * one["inspected"]
     assert 0 < watch["false_a_month"] == one["false_a_month"]
+    (known,) = read_watched_baselines(line)
+    assert (known.name, known.expected, known.is_silent) == (one["name"], one["shortage"]["expected"], True)
     for page in ("/", "/charts/parts"):
         assert "Suspiciously low: lane a, all recipes rejected none of" in desk.client.get(page).text
     assert "● Every camera of the run is inspected now" not in desk.client.get("/").text
