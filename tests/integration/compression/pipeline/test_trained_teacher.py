@@ -10,7 +10,7 @@ import pytest
 
 from vision_line_compression.network.checkpoint import complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.network.family import at_scale, scaled_width, with_classes
-from vision_line_compression.pipeline.steps.narrow import cut_to, write_narrow_network
+from vision_line_compression.pipeline.steps.narrow import cut_to
 from vision_line_compression.pipeline.steps.teacher_choice import TeacherChoice
 
 from .conftest import Bench, WriteCheckpoint
@@ -62,9 +62,7 @@ def test_a_pretrained_network_is_cut_to_the_products_operations(
 ) -> None:
     """It has the parent's classes, weights of its own, and operations as close below as widths allow."""
     pretrained, parent = (load_checkpoint(write(network)) for write in (write_checkpoint, write_board_checkpoint))
-    example = load_checkpoint(
-        write_narrow_network(parent, _half(parent.path, tmp_path), tmp_path / "half", (96, 96), 0)
-    )
+    example = load_checkpoint(_half(parent.path, tmp_path))
 
     made = load_checkpoint(cut_to(pretrained, parent, example, tmp_path / "cut", (96, 96), 0))
 
