@@ -373,7 +373,8 @@ def simulate(
     if dataset is None:
         refuse_unheard(context, ("images",), "without --dataset: they are written there")
     else:
-        refuse_unheard(context, ("cameras", "port", "sent_log", "duration"), "with --dataset, which serves nothing")
+        serving = ("cameras", "port", "listen", "sent_log", "duration")
+        refuse_unheard(context, serving, "with --dataset, which serves nothing")
     with reported_errors():
         from vision_line.cli.simulate import serve, write_training_set
 

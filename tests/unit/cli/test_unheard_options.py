@@ -65,6 +65,7 @@ def test_an_address_of_no_desk_is_refused() -> None:
         (("simulate", "--images", "2000"), "--images", "without --dataset"),
         (("simulate", "--dataset", "x", "--cameras", "4"), "--cameras", "with --dataset"),
         (("simulate", "--dataset", "x", "--port", "8554"), "--port", "with --dataset"),
+        (("simulate", "--dataset", "x", "--listen", "127.0.0.1"), "--listen", "with --dataset"),
         (("simulate", "--dataset", "x", "--sent-log", "y"), "--sent-log", "with --dataset"),
         (("simulate", "--dataset", "x", "--duration", "3"), "--duration", "with --dataset"),
         (("init", "rtsp://127.0.0.1/1", "--no-probe", "--snapshots", "x"), "--snapshots", "with --no-probe"),
