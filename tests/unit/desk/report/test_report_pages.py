@@ -151,7 +151,7 @@ def test_what_a_check_found_is_in_it(rows: DeskRecords, client: TestClient) -> N
     """As with `--verify`; before one, that none was made."""
     rows.event(rows.run(0, 600, "cam01"), "cam01", 30)
     asked = "since=2026-11-28T20:00:00%2B00:00&until=2026-11-28T20:10:00%2B00:00"
-    assert "was not given" in client.get(f"/report/file?{asked}").text
+    assert "it was not asked for when this report was made" in client.get(f"/report/file?{asked}").text
     assert client.post(f"/report/check?{asked}", headers=ORIGIN, follow_redirects=False).status_code == 303
     deadline_s = time.monotonic() + 30
     while "is being checked" in (shown := client.get(f"/report?{asked}").text):
