@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import logging
+import time
+from math import inf
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import HeadDecoder, class_floors
+from vision_line.devices.model.heads import MAX_DETECTIONS, HeadDecoder, class_floors
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
+
+logger = logging.getLogger(__name__)
+
+#: How often it is said of a camera that its frames show too much.
+CROWDED_SAID_EVERY_S = 600.0
 
 #: What an engine puts out: float32 or float16, of a frame or (n, ...) of a batch.
 Outputs = NDArray[np.floating]
@@ -37,6 +45,7 @@ class HeadReader:
     def __init__(self, model: Model, score_floor: float | Scores | None = None) -> None:
         """`score_floor` is the lowest score read, for all classes or (classes,) one for each; None: the model's."""
         self._model = model
+        self._crowded_s: dict[str, float] = {}  # by camera, when that was said last
         self.set_score_floor(model.score_threshold if score_floor is None else score_floor)
 
     def set_score_floor(self, floor: float | Scores) -> None:
@@ -46,4 +55,19 @@ class HeadReader:
 
     def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:  # noqa: ARG002 see ResultReader
         """Return the detections in `output` (float16 or float32) in the frame's pixels."""
-        return in_frame(self._head.decode(output.astype(np.float32, copy=False)), box)
+        found = self._head.decode(output.astype(np.float32, copy=False))
+        if len(found) >= MAX_DETECTIONS:
+            self._say_crowded(frame.camera)
+        return in_frame(found, box)
+
+    def _say_crowded(self, camera: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._crowded_s.get(camera, -inf) < CROWDED_SAID_EVERY_S:
+            return
+        self._crowded_s[camera] = now_s
+        logger.warning(
+            "camera %s: a frame shows %d objects or more, and no more are taken of one: defects may be missed;"
+            " raise the thresholds of classes of which there are many, or have a frame show less",
+            camera,
+            MAX_DETECTIONS,
+        )

@@ -151,7 +151,7 @@ class BlurWatch:
 
 
 class HealthMonitor:
-    """Evaluates the health of one connection's frames. Used by one thread."""
+    """Evaluates the health of one camera's frames, over its connections. Used by one thread."""
 
     def __init__(self, frozen_after_s: float, *, may_stand_still: bool) -> None:
         """Watch for a frame frozen `frozen_after_s` seconds, unless it `may_stand_still`."""
@@ -167,6 +167,10 @@ class HealthMonitor:
         """Note that seconds of frames were skipped; what was frozen stays so until a frame differs."""
         if self._freeze is not None:
             self._freeze.interrupt()
+
+    def begin_connection(self) -> None:
+        """Check the first frame of a new connection however soon it comes: what was frozen may be so still, or not."""
+        self._next_s = self._next_key_s = -math.inf
 
     def due(self, now_s: float, *, keyframe: bool) -> bool:
         """Whether to check this frame: twice a second, and keyframes as often."""

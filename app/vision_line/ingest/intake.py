@@ -13,7 +13,8 @@ takes one. A frame that is left out breaks the chain of references, so the token
 part of each group of pictures is decoded, at least its keyframe.
 
 Not whole. Where frames were left out before a keyframe, what may still refer to them is decoded and not shown: what
-follows a recovery point until all is new, and what is decoded after a keyframe and shown before it.
+follows a recovery point until all is new, and what is decoded after a keyframe and shown before it. So is what a
+connection begins with: of all that came before it nothing is there.
 """
 
 from __future__ import annotations
@@ -69,7 +70,10 @@ class Intake:
         self._late: tuple[float, float, int] | None = None  # since when, how late then, and at which frame
         self._skips = False
         self._recovery = Recovery()
-        self._broken: DropCause | None = None  # why frames since the last decoded one were not decoded
+        # A file begins where somebody cut it: what refers to frames outside is left out by FFmpeg, and is no damage.
+        self._begins_whole = not isfinite(limit_s)
+        #: Why frames since the last decoded one were not decoded.
+        self._broken: DropCause | None = None if self._begins_whole else DropCause.CORRUPT
         self._unwhole = DropCause.CORRUPT  # why what follows such frames is not shown
         self._opening = Opening(limit_s)
         self._held: list[tuple[EncodedFrame, float]] = []  # the newest that may be of a backlog, and the fall then
@@ -184,8 +188,8 @@ class Intake:
         self._kept.clear()
 
     def _break(self, cause: DropCause) -> None:
-        """Note that a frame is not decoded. Of what is missing before its first one the decoder knows itself."""
-        self._broken = cause if self._cost_s > 0.0 else None
+        """Note that a frame is not decoded."""
+        self._broken = None if self._begins_whole and not self._cost_s else cause
 
     def _count_group(self, *, keyframe: bool) -> None:
         if keyframe:

@@ -3,9 +3,9 @@
 
 In an H.264 stream with intra refresh: the first ones. Such a camera sends no whole keyframe: it refreshes its image
 part by part, and a recovery point says how many frames later all of it is new (ITU-T H.264 D.2.8,
-`recovery_frame_cnt`). FFmpeg's decoder goes by that for the first frames that it ever gets. Later it does not: where
-frames before a recovery point were left out, it refreshes what it had before them, and gives images of new and old
-parts as if they were whole.
+`recovery_frame_cnt`). FFmpeg's decoder goes by that for the first frames that it ever gets; of other decoders nobody
+knows. Later it does not: where frames before a recovery point were left out, it refreshes what it had before them, and
+gives images of new and old parts as if they were whole.
 
 In a stream with open groups of pictures: those that are decoded after the keyframe and shown before it. They may refer
 to the group before. Where that is not there, FFmpeg's H.264 decoder takes a copy of an older frame; its H.265 decoder
@@ -50,8 +50,9 @@ class Recovery:
 
     def begin(self, frame: EncodedFrame) -> None:
         """Note that decoding begins at `frame`, though what it refers to was left out."""
-        self._missing = frames_to_recovery(frame)
-        self._key_s = None if _is_idr(frame) else frame.pts_s
+        is_idr = _is_idr(frame)  # whatever else it says of itself
+        self._missing = 0 if is_idr else frames_to_recovery(frame)
+        self._key_s = None if is_idr else frame.pts_s
         self._leads = self._begins = True
 
     def is_whole(self, frame: EncodedFrame) -> bool:

@@ -159,6 +159,7 @@ class Session:
         with closing(open_source(self._stream, self.sink.stop, self._clocks)) as source:
             if self.sink.stop.is_set():
                 return
+            self._health.begin_connection()
             self.stats.opened_s = self._clocks.monotonic()
             self._changed()
             for encoded in source:

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from math import floor
 
 from vision_line.frames import NotInspected
 from vision_line.inspection.coverage.causes import CRASHED, OFF
@@ -30,6 +31,12 @@ class Covered:
         """Return the inspected share of the due time, 0..1; None where none was due."""
         missing_s = sum(self.not_inspected_s.values())
         return max(0.0, 1.0 - missing_s / self.due_s) if self.due_s > 0 else None
+
+    @property
+    def rounded_share(self) -> float | None:
+        """Return the share with four digits, rounded down: where a second lacks in a day, that is not all of it."""
+        share = self.share
+        return None if share is None else floor(round(share * 1e4, 6)) / 1e4  # but for the error of binary fractions
 
 
 def together(parts: Iterable[Covered]) -> Covered:

@@ -26,6 +26,7 @@ from vision_line.telemetry.shortfall import Rates, shortfall
 
 #: Shorter times are not reported; the ledger has them.
 LEAST_SHOWN_S = 0.5
+LEAST_SHOWN_PERCENT = 0.1
 #: Causes that occur at the start and end of every run.
 _USUAL = frozenset({STARTING, STOPPED})
 
@@ -98,7 +99,7 @@ class FrameCountsSummary(_Public):
     not_inspected_s: dict[str, float]
     """Seconds of these in which the camera was not inspected, by cause. Causes that did not occur are left out."""
     covered: float | None
-    """0..1: the share of `inspection_due_s` in which every part got its inspections; null where none was due."""
+    """0..1: the share of `inspection_due_s` in which every part got its inspections, rounded down; null: none due."""
 
 
 class CameraSummary(FrameCountsSummary):
@@ -284,7 +285,7 @@ def _covered(covered: Covered) -> dict[str, object]:
     return {
         "inspection_due_s": round(covered.due_s, 3),
         "not_inspected_s": {cause: round(seconds, 3) for cause, seconds in sorted(covered.not_inspected_s.items())},
-        "covered": None if covered.share is None else round(covered.share, 4),
+        "covered": covered.rounded_share,
     }
 
 
@@ -313,7 +314,8 @@ def parting_words(totals: RunTotals) -> str:
     share = 100 * sum(missing_s.values()) / max(1.0, covered.due_s - usual_s)
     worst = sorted(missing_s.items(), key=lambda item: -item[1])
     causes = ", ".join(f"{cause} {seconds:.0f} s" for cause, seconds in worst)
-    words = f"not inspected for {share:.1f} % of the cameras' time since the device was ready: {causes}"
+    percent = f"{share:.1f} %" if share >= LEAST_SHOWN_PERCENT else f"less than {LEAST_SHOWN_PERCENT:g} %"
+    words = f"not inspected for {percent} of the cameras' time since the device was ready: {causes}"
     lacking = _lacking(totals) if {CAPACITY, DECODING} & missing_s.keys() else ""
     return f"{words}; {lacking}" if lacking else words
 

@@ -27,6 +27,7 @@ from vision_line.ingest import session as sessions
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.fingerprint import fingerprint_frame
 from vision_line.ingest.frame_sink import FrameSink
+from vision_line.ingest.health import HealthMonitor
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.rtsp import LiveVideo
 from vision_line.ingest.session import Session, open_health
@@ -140,9 +141,12 @@ class SessionRun:
 
 
 def run_session(
-    frames: list[EncodedFrame], monkeypatch: pytest.MonkeyPatch, watch: Callable[[Session], None] = lambda _: None
+    frames: list[EncodedFrame],
+    monkeypatch: pytest.MonkeyPatch,
+    watch: Callable[[Session], None] = lambda _: None,
+    health: HealthMonitor | None = None,
 ) -> SessionRun:
-    """Run a session on `frames` to its end; `watch` is called after each of them."""
+    """Run a session on `frames` to its end; `watch` is called after each of them, `health` is that of before."""
     video = unopened(next(frame.origin for frame in frames if frame.origin is not None))
     source, sink, shown_after = Given([replace(frame, origin=video) for frame in frames]), Shown(), list[int]()
     shown_when_called: list[int] = []
@@ -154,7 +158,7 @@ def run_session(
         sink=sink,
         changed=lambda: shown_when_called.append(len(sink.frames)),
         clocks=Clocks(),
-        health=open_health(stream),
+        health=health or open_health(stream),
         take_fingerprint=fingerprint_frame,
         load=DecodeLoad(),
     )

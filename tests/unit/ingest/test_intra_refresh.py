@@ -95,6 +95,23 @@ def test_of_a_camera_that_is_cut_only_whole_frames_are_shown(share: float) -> No
     assert len(drops) + sum(frame.shown for frame in chosen) == FRAMES
 
 
+def test_what_a_connection_begins_with_is_not_whole_either() -> None:
+    """FFmpeg leaves it out by itself; a decoder that does not must not have it inspected. No more is left out."""
+    video, frames = sent("intra-refresh=1")
+    first = next(index for index in range(1, FRAMES) if frames[index].keyframe)
+    drops: list[DropCause] = []
+    intake, age, chosen = Intake("cam", 0.5, DecodeLoad(), drops.append), FrameAge(), []
+    for index, frame in enumerate(frames[first:]):
+        arrived_s = index / 25
+        arrived = replace(frame, arrived_s=arrived_s, behind_s=age.saw(arrived_s, 0.0, arrived_s, None, arrived_s))
+        chosen += intake.take(arrived, age)
+
+    assert [frame.shown for frame in chosen] == [bool(image.size) for image in decode(chosen, video)]
+    assert len(chosen) == FRAMES - first
+    assert drops == [DropCause.CORRUPT] * sum(not frame.shown for frame in chosen)
+    assert drops
+
+
 def test_a_keyframe_is_whole_at_once() -> None:
     """Nothing old is in it, nor in those after it."""
     _, frames = sent("scenecut=0")

@@ -21,9 +21,12 @@ from vision_line.ingest import session as sessions
 from vision_line.ingest.camera_clock import Clocks
 from vision_line.ingest.fingerprint import fingerprint_frame
 from vision_line.ingest.frame_sink import FrameSink
+from vision_line.ingest.health import Health, HealthMonitor
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import Session, open_health
 from vision_line.ingest.shedding import DecodeLoad
+
+from . import session_runs
 
 
 class OneFrame:
@@ -107,6 +110,28 @@ def test_who_is_called_for_the_first_frame_finds_it_waiting(monkeypatch: pytest.
     run = run_session([*(encoded(packet, video) for packet in packets), flush(video)], monkeypatch)
 
     assert run.shown_when_called == [0, 1, FRAMES]  # it is open; the first frame; the end
+
+
+@pytest.mark.parametrize("is_frozen_still", [True, False])
+def test_the_first_frame_after_a_connection_was_lost_is_checked(
+    monkeypatch: pytest.MonkeyPatch, *, is_frozen_still: bool
+) -> None:
+    """However soon it comes: of a camera that is frozen still nothing is inspected, of another scene everything."""
+    video, packets = session_runs.sent(f"{session_runs.CLOSED}:bframes=0")
+    frames = [session_runs.encoded(packet, video) for packet in packets]
+    decoder = CpuDecoder("cam1", session_runs.unopened(video))
+    images = [decoded.data for packet in packets for decoded in decoder.decode(packet)]
+    before = fingerprint_frame(images[0 if is_frozen_still else session_runs.PERIOD])
+    assert before is not None
+    health, now_s = HealthMonitor(1.0, may_stand_still=False), time.monotonic()
+    health.update(now_s - 2.0, before, keyframe=True)
+    assert health.update(now_s, before, keyframe=True) is Health.FROZEN
+
+    run = session_runs.run_session(frames[: session_runs.PERIOD], monkeypatch, health=health)
+
+    assert (len(run.shown), run.dropped[DropCause.FROZEN]) == (
+        (0, session_runs.PERIOD) if is_frozen_still else (session_runs.PERIOD, 0)
+    )
 
 
 def test_several_taps_see_the_same() -> None:

@@ -25,10 +25,11 @@ from vision_line.frames import (
 from vision_line.ingest.mailbox import MailboxCounts
 from vision_line.ports import DeviceDescription, LogStatus, OverlayStatus
 from vision_line.telemetry.camera_metrics import CameraCounters, SlidingRates
+from vision_line.telemetry.covered import Covered
 from vision_line.telemetry.metrics import LATEST_EVENTS, ModelFacts, RunFacts, RunMetrics
 from vision_line.telemetry.process import ProcessUsage, read_usage, resident_mb
 from vision_line.telemetry.snapshot import ConfigStatus
-from vision_line.telemetry.summary import Summary, build_summary, write_summary
+from vision_line.telemetry.summary import Summary, build_summary, parting_words, write_summary
 
 LOG = LogStatus(True, "", 3, 80.0, 10, 0, 0)
 
@@ -337,6 +338,24 @@ def test_summary_has_the_right_values() -> None:
     assert (totals.cpu_seconds, totals.max_rss_mb) == (12.5, 350.0)
     assert idle.latency_ms is None
     assert idle.state is CameraState.CONNECTING
+
+
+def test_two_seconds_of_a_day_are_not_rounded_away() -> None:
+    """Neither in the file, where all was covered otherwise, nor in the last words."""
+    run = make_run()
+    run.add_camera("a", counters())
+    gap = NotInspected("i1", "a", "capacity", 5000.0, 5e8, ended_s=5002.0, ended_utc=5e8 + 2)
+    run.not_inspected([gap], 5003.0)
+    totals = run.totals(1000.0 + 86_400)
+
+    assert build_summary(totals).totals.covered == build_summary(totals).cameras[0].covered == 0.9999
+    assert parting_words(totals).startswith("not inspected for less than 0.1 % of the cameras' time")
+
+
+@pytest.mark.parametrize("missing_s", [0.0, 1.0, 1000.0, 1234.0, 9999.0, 10_000.0])
+def test_a_rounded_share_is_what_was_covered(missing_s: float) -> None:
+    """Four digits that binary fractions do not have either."""
+    assert Covered(10_000.0, {"capacity": missing_s}).rounded_share == (10_000.0 - missing_s) / 10_000.0
 
 
 def test_summary_fields_are_described() -> None:

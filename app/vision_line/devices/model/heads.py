@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from vision_line.errors import RunError
 from vision_line.frames import Boxes, ClassIds, Detections, Scores
 
-#: Largest number of detections of one frame, as in Ultralytics.
+#: Largest number of detections of one frame, as in Ultralytics; there the best of all classes, here of each in turn.
 MAX_DETECTIONS = 300
 
 Output = NDArray[np.float32]
@@ -102,7 +102,7 @@ class HeadDecoder:
         _check_numbers(output[:, 4])
         class_id = _class_ids(output[:, 5], len(self.score_floor))
         rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
-        rows = rows[np.argsort(-output[rows, 4], kind="stable")][: self.max_detections]
+        rows = limited(rows[np.argsort(-output[rows, 4], kind="stable")], class_id, self.max_detections)
         _check_numbers(output[rows, :4])
         return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows])
 
@@ -137,24 +137,39 @@ def class_floors(classes: int, floor: float | Scores) -> Scores:
 
 
 def suppress(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: int) -> Rows:
-    """Return the rows that survive, highest score first (ties: lower row first), at most `limit`.
+    """Return the rows that survive, highest score first (ties: lower row first), at most `limit` as by `limited`.
 
     Non-maximum suppression per class, with the result of the plain greedy loop. A box goes when a surviving box of its
     class with a higher score overlaps it by more than `iou`. Scores are above 0. Of empty boxes, which lie nowhere, one
     of a class may be left.
     """
     if len(score) <= BLOCK:
-        return _survivors(xyxy, score, class_id, iou)[:limit]
+        return limited(_survivors(xyxy, score, class_id, iou), class_id, limit)
     order = np.argsort(-score, kind="stable")
-    kept = order[:0]
+    kept, counts = order[:0], np.zeros(class_id.max() + 1, np.intp)
     for begin in range(0, len(order), BLOCK):
         rows = order[begin : begin + BLOCK]
-        if len(kept):
+        rows = rows[counts[class_id[rows]] < limit]
+        if len(kept) and len(rows):
             rows = rows[~_overlapping(xyxy, class_id, kept, rows, iou).any(axis=0)]
         kept = np.concatenate([kept, rows[_survivors(xyxy[rows], score[rows], class_id[rows], iou)]])
-        if len(kept) >= limit:
-            break
-    return kept[:limit]
+        counts = np.bincount(class_id[kept], minlength=len(counts))
+    return limited(kept, class_id, limit)
+
+
+def limited(rows: Rows, class_id: ClassIds, limit: int) -> Rows:
+    """Return at most `limit` of `rows`, which come best first, in their order: many of one class push out no other.
+
+    Each class has its best before any has its second best, and so on.
+    """
+    if len(rows) <= limit:
+        return rows
+    own = class_id[rows]
+    by_class = np.argsort(own, kind="stable")
+    first = np.searchsorted(own[by_class], own[by_class])
+    rank = np.empty(len(rows), np.intp)
+    rank[by_class] = np.arange(len(rows)) - first
+    return rows[np.sort(np.argsort(rank, kind="stable")[:limit])]
 
 
 def _survivors(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float) -> Rows:

@@ -81,6 +81,24 @@ def test_at_most_so_many_detections(kind: HeadKind) -> None:
 
 
 @pytest.mark.parametrize("kind", list(HeadKind))
+def test_a_crowd_of_one_class_hides_no_other(kind: HeadKind) -> None:
+    """Where there are more than are taken, each class has its best."""
+    score = np.concatenate([np.linspace(0.8, 0.9, 48), [0.3, 0.4]]).astype(np.float32)
+    if kind is HeadKind.YOLOV8:
+        output = np.zeros((6, 50), np.float32)
+        output[:4] = np.stack([np.arange(50) * 20, np.zeros(50), np.full(50, 5), np.full(50, 5)])
+        output[4, :48], output[5, 48:] = score[:48], score[48:]
+    else:
+        output = np.zeros((50, 6), np.float32)
+        output[:, 4], output[48:, 5] = score, 1
+
+    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5, max_detections=7).decode(output)
+
+    assert found.class_id.tolist() == [0] * 5 + [1] * 2
+    assert found.score.tolist() == pytest.approx([*np.linspace(0.8, 0.9, 48)[:-6:-1], 0.4, 0.3])
+
+
+@pytest.mark.parametrize("kind", list(HeadKind))
 def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
     """Scores that are not numbers end the run; they would otherwise count as nothing found."""
     output = np.full((5, 6), np.nan, np.float32)

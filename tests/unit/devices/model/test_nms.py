@@ -21,7 +21,9 @@ def _greedy(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: i
     for row in sorted(range(len(score)), key=lambda row: (-score[row], row)):
         if all(class_id[row] != class_id[other] or not _overlap(xyxy[row], xyxy[other], iou) for other in kept):
             kept.append(row)
-    return kept[:limit]
+    ranks = [sum(class_id[row] == class_id[better] for better in kept[:at]) for at, row in enumerate(kept)]
+    taken = sorted(range(len(kept)), key=lambda at: (ranks[at], at))[:limit]
+    return [kept[at] for at in sorted(taken)]
 
 
 def _overlap(a: Boxes, b: Boxes, iou: float) -> bool:
@@ -71,6 +73,21 @@ def test_equal_to_the_plain_loop_beyond_one_block(limit: int) -> None:
     boxes = _random_boxes(3 * BLOCK + 17, 4, 300, 2)
 
     assert suppress(*boxes, 0.3, limit).tolist() == _greedy(*boxes, 0.3, limit)
+
+
+@pytest.mark.parametrize("many", [200, 400, 3000])
+def test_many_parts_hide_no_defect(many: int) -> None:
+    """Parts that the model finds too, with better scores and more of them than are taken, push out no other class."""
+    rng = np.random.default_rng(1)
+    left = np.arange(many + 5, dtype=np.float32) * 12
+    xyxy = np.stack([left, np.zeros_like(left), left + 10, np.full_like(left, 10)], axis=1)
+    score = np.concatenate([rng.uniform(0.8, 0.9, many), np.full(5, 0.3)]).astype(np.float32)
+    class_id = np.concatenate([np.zeros(many), np.ones(5)]).astype(np.int32)
+
+    kept = suppress(xyxy, score, class_id, 0.5, 300)
+
+    assert len(kept) == min(many + 5, 300)
+    assert set(range(many, many + 5)) < set(kept.tolist())
 
 
 def test_a_long_chain_alternates() -> None:

@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""An engine is proven on each of its streams: one that is wrong alone would inspect every other frame wrongly."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vision_line.devices.model.agreement import Output, Tolerance
+from vision_line.devices.model.heads import HeadKind
+from vision_line.devices.model.model import Model, ModelVariant
+from vision_line.devices.model.proof import Images
+from vision_line.devices.proof.proving import Prover, RunImages
+
+SHAPE = (64, 64)
+VARIANT = ModelVariant("fp32", Path("m.onnx"))
+
+
+def outputs_of(images: Images, seed: int = 0) -> list[Output]:
+    """Return what a right engine gives: 40 places an image, (4 + 1, n)."""
+    found = []
+    for number in range(len(images)):
+        rng = np.random.default_rng(100 * seed + number)
+        boxes = np.concatenate([rng.uniform(8, 56, (2, 40)), rng.uniform(6, 12, (2, 40))])
+        found.append(np.concatenate([boxes, rng.uniform(0.05, 0.95, (1, 40))]).astype(np.float32))
+    return found
+
+
+def prover() -> Prover:
+    """Return one of a model without a proof of its own."""
+    model = Model(
+        name="m", path=Path("m.onnx"), sha256="0" * 64, precision="int8", classes=("open",), stride=32,
+        head=HeadKind.YOLOV8, input_name="images", input_shapes_hw=(SHAPE,), dynamic=True, score_threshold=0.25,
+        nms_iou=0.7, bundle=None, variants=(VARIANT,),
+    )  # fmt: skip
+    return Prover(model, lambda _, images: outputs_of(images))
+
+
+def streams(*seeds: int) -> RunImages:
+    """Return an engine with a stream for each seed; that of 0 is right."""
+    return lambda images: [output for seed in seeds for output in outputs_of(images, seed)]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "holds"), [((0,), True), ((0, 0, 0), True), ((0, 1), False), ((1, 0), False), ((0, 0, 1, 0), False)]
+)
+def test_each_stream_must_be_right(seeds: tuple[int, ...], *, holds: bool) -> None:
+    """Also where nothing but the engine itself says what is right: then its streams must agree."""
+    assert prover().prove(VARIANT, SHAPE, streams(*seeds), Tolerance()).holds is holds
+    assert prover().check_streams(SHAPE, streams(*seeds)).holds is holds
+
+
+def test_an_engine_that_gives_nothing_is_not_right() -> None:
+    """Nothing was compared."""
+    with pytest.raises(ValueError, match="shorter|longer"):
+        prover().prove(VARIANT, SHAPE, lambda _: [], Tolerance())
