@@ -17,7 +17,7 @@ from tests.fakes.feeds import FACTS, make_event
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.feed.feed_server import FeedServer
-from vision_line.frames import DefectEvent, EventPhase, ShownEvent, TrackedObject
+from vision_line.frames import CameraState, DefectEvent, EventPhase, ShownEvent, TrackedObject
 from vision_line.lanes.lane_service import LaneService
 
 FRAME_S = 0.02
@@ -51,6 +51,7 @@ class BenchLine:
         self.server.open(directory)
         self.log_reason = ""
         self.not_accepted = self.not_inspected = ""
+        self.state = CameraState.RUNNING
         self.is_silent = False
         self._events: list[DefectEvent] = []
         self._shown: DefectEvent | None = None
@@ -110,6 +111,7 @@ class BenchLine:
                         "cameras": [
                             {
                                 "name": "cam01",
+                                "state": self.state,
                                 "not_accepted": self.not_accepted,
                                 "not_inspected": self.not_inspected or None,
                             }

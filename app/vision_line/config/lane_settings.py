@@ -39,6 +39,8 @@ class LaneSettings(Documented, BaseModel):
     """How much later than the light an image arrives: exposure, encoding and network of the slowest camera."""
     min_looks: int | None = Field(None, ge=1, le=10_000)
     """A part that a camera inspected less often is not inspected; never less than that camera needs."""
+    accept_degraded: bool = False
+    """true: parts are accepted though a camera is DEGRADED; for a background that is uniform where no part is."""
     ejector_mm: float | None = Field(None, gt=0)
     """From the photo-eye to the ejector. This with `belt_mm_per_s`, or `ejector_ms`."""
     belt_mm_per_s: float | None = Field(None, gt=0)

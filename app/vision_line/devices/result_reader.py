@@ -53,7 +53,7 @@ class HeadReader:
         model = self._model
         self._head = HeadDecoder(model.head, class_floors(len(model.classes), floor), model.nms_iou)
 
-    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:  # noqa: ARG002 see ResultReader
+    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:
         """Return the detections in `output` (float16 or float32) in the frame's pixels."""
         found = self._head.decode(output.astype(np.float32, copy=False))
         if len(found) >= MAX_DETECTIONS:

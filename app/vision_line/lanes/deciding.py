@@ -319,7 +319,12 @@ class Deciding:
         self._notice_sleep()
         now_s = time.monotonic()
         for machine in machines:
-            machine.stops = self._line.stops(machine.plan.cameras, now_s, self._recorder.problem)
+            machine.stops = self._line.stops(
+                machine.plan.cameras,
+                now_s,
+                self._recorder.problem,
+                accepts_degraded=machine.plan.accepts_degraded,
+            )
             if (optical := self._optical.get(machine.plan.name)) is not None:
                 machine.stops |= optical.stops
             machine.recipe = self._recorder.orders(machine.plan.name).recipe

@@ -43,7 +43,8 @@ class LanePlan:
 
     `ejector_s` is None where the ejector's place is known in millimetres; with an encoder that is where the belt
     is, else what it moves at `belt_mm_per_s`. `spare_s` is what the machine needs between the decision and the ejector.
-    `optical` is what makes a part where a camera sees it itself, None where it is triggered.
+    `optical` is what makes a part where a camera sees it itself, None where it is triggered. `accepts_degraded`: also
+    what a camera saw whose image is black, uniform or blurred.
     """
 
     name: str
@@ -57,6 +58,7 @@ class LanePlan:
     spare_s: float
     recipes: Mapping[str, Mapping[str, CameraNeed]] = field(hash=False, default_factory=dict)
     optical: CrossingRule | None = None
+    accepts_degraded: bool = False
 
     def needs(self, recipe: str | None) -> Mapping[str, CameraNeed]:
         """Return what each camera needs under a recipe, None or "" for none."""
@@ -125,6 +127,7 @@ def plan_of(
             for recipe, settings in (recipes or {}).items()
         },
         optical=None if lane.optical is None else _crossing_rule(lane.optical, cameras, recipes or {}),
+        accepts_degraded=lane.accept_degraded,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Collection
 from math import inf
 
 from vision_line.feed.protocol import Header
+from vision_line.frames import CameraState
 from vision_line.parts.part import PartCause
 
 #: A line that says nothing for longer hangs: it beats each 100 ms. In seconds.
@@ -23,6 +24,7 @@ class LineCondition:
         self._log = ""
         self._refusals: dict[str, str] = {}
         self._gaps: dict[str, str] = {}
+        self._degraded: frozenset[str] = frozenset()
         self._has_snapshot = False
         self._lost = 0
 
@@ -52,6 +54,9 @@ class LineCondition:
         self._log = "" if header["log_writable"] else reason
         self._refusals = {str(one["name"]): str(one["not_accepted"]) for one in header["cameras"]}
         self._gaps = {str(one["name"]): str(one["not_inspected"] or "") for one in header["cameras"]}
+        self._degraded = frozenset(
+            str(one["name"]) for one in header["cameras"] if one.get("state") == CameraState.DEGRADED
+        )
 
     def dropped(self, header: Header) -> bool:
         """Take what was not told; return whether there are results among it that were not known of."""
@@ -62,8 +67,13 @@ class LineCondition:
         """Whether it is there and answers."""
         return not self._away and now_s - self._heard_s <= SILENT_S
 
-    def stops(self, cameras: Collection[str], now_s: float, recording_problem: str) -> dict[PartCause, str]:
-        """Return what stops acceptance at a lane of these cameras, worst first, in words."""
+    def stops(
+        self, cameras: Collection[str], now_s: float, recording_problem: str, *, accepts_degraded: bool = False
+    ) -> dict[PartCause, str]:
+        """Return what stops acceptance at a lane of these cameras, worst first, in words.
+
+        A camera that shows no part at all, because the light is out or the lens is covered, has no defects either.
+        """
         found: dict[PartCause, str] = {}
         if self._away:
             found[PartCause.LINE_AWAY] = self._away
@@ -78,4 +88,6 @@ class LineCondition:
         for camera in cameras:
             if cause := self._gaps.get(camera, ""):
                 found.setdefault(PartCause.CAMERA, f"camera {camera} is not inspected: {cause}")
+            elif camera in self._degraded and not accepts_degraded:
+                found.setdefault(PartCause.CAMERA, f"camera {camera} is DEGRADED: black, uniform or blurred")
         return found

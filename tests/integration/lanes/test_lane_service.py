@@ -15,6 +15,7 @@ from tests.fakes.feeds import FACTS
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.feed.protocol import Header
+from vision_line.frames import CameraState
 from vision_line.lanes import deciding
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.parts.orders import Asked, ask_lot, ask_recipe
@@ -137,6 +138,17 @@ def test_what_the_line_says_stops_acceptance(client: LanesClient, line: BenchLin
     client.part("l1")
     assert decision_of(client)["cause"] == cause
     setattr(line, what, "")
+    wait_for(lambda: not lane_of(client)["fault"], "it is over")
+
+
+def test_a_camera_in_the_dark_accepts_nothing(client: LanesClient, line: BenchLine) -> None:
+    """It is inspected, and nothing is found: no part is seen either."""
+    line.state = CameraState.DEGRADED
+    wait_for(lambda: "DEGRADED" in lane_of(client)["fault"], "it is told")
+    client.part("l1")
+    decision = decision_of(client)
+    assert (decision["verdict"], decision["cause"]) == ("not_inspected", "camera")
+    line.state = CameraState.RUNNING
     wait_for(lambda: not lane_of(client)["fault"], "it is over")
 
 

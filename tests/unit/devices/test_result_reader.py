@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from tests.builders import make_frame
 
-from vision_line.devices.model.heads import MAX_DETECTIONS, HeadKind
+from vision_line.devices.model.heads import MAX_DETECTIONS, HeadKind, Output
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader
@@ -18,12 +18,11 @@ from vision_line.devices.result_reader import HeadReader
 SIDE = 8192
 
 
-def output_of(objects: int) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+def output_of(objects: int) -> Output:
     """Return the raw output (5, n) of a network that finds so many objects."""
-    left = np.arange(objects) * 20 + 10
-    return np.stack([left, np.full(objects, 50), np.full(objects, 9), np.full(objects, 9), np.full(objects, 0.9)]).astype(
-        np.float32
-    )
+    output = np.full((5, objects), 9, np.float32)
+    output[0], output[4] = np.arange(objects) * 20 + 10, 0.9
+    return output
 
 
 def test_a_crowded_frame_is_said_once(caplog: pytest.LogCaptureFixture) -> None:

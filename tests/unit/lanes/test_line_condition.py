@@ -25,6 +25,8 @@ def snapshot(**of_camera: Any) -> dict[str, Any]:
         (snapshot() | {"log_writable": False, "log_reason": "disk full"}, [PartCause.LOG]),
         (snapshot(not_accepted="overdue"), [PartCause.CHALLENGE]),
         (snapshot(not_inspected="camera:lost"), [PartCause.CAMERA]),
+        (snapshot(state="RUNNING"), []),
+        (snapshot(state="DEGRADED"), [PartCause.CAMERA]),
     ],
 )
 def test_what_the_snapshot_says_stops_acceptance(header: dict[str, Any], causes: list[PartCause]) -> None:
@@ -36,6 +38,16 @@ def test_what_the_snapshot_says_stops_acceptance(header: dict[str, Any], causes:
     assert list(line.stops(["cam01"], 10.0, "")) == causes
     assert not line.stops(["cam02"], 10.0, "") or causes == [PartCause.LOG]
     assert next(iter(line.stops(["cam01"], 10.1 + SILENT_S, ""))) is PartCause.LINE_AWAY
+
+
+def test_a_background_without_parts_may_be_uniform() -> None:
+    """Where the lane is told so; what the ledger has open stops it all the same."""
+    line = LineCondition()
+    line.came("run", 10.0)
+    line.snapshot(snapshot(state="DEGRADED"))
+    assert not line.stops(["cam01"], 10.0, "", accepts_degraded=True)
+    line.snapshot(snapshot(state="DEGRADED", not_inspected="capacity"))
+    assert list(line.stops(["cam01"], 10.0, "", accepts_degraded=True)) == [PartCause.CAMERA]
 
 
 @pytest.mark.parametrize(("asked", "needed"), [(None, 5), (2, 5), (7, 7)])

@@ -17,8 +17,8 @@ from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images, drawn_images, shaped
 from vision_line.ports import ShapeHW
 
-#: Takes images (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs: one each, of an engine
-#: that has several streams n of the first, then n of the next.
+#: Takes images (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs: one each; of an
+#: engine that has several streams n of the first, then n of the next.
 RunImages = Callable[[Images], list[Output]]
 
 #: By how much the same float execution differs at the most on two streams: a share, and in pixels or of a score.

@@ -54,5 +54,5 @@ def test_each_stream_must_be_right(seeds: tuple[int, ...], *, holds: bool) -> No
 
 def test_an_engine_that_gives_nothing_is_not_right() -> None:
     """Nothing was compared."""
-    with pytest.raises(ValueError, match="shorter|longer"):
+    with pytest.raises(ValueError, match=r"shorter|longer"):
         prover().prove(VARIANT, SHAPE, lambda _: [], Tolerance())
