@@ -18,6 +18,7 @@ from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.silences import read_silences
 from vision_line.desk.inspected.attention import read_alarms, read_last_run
 from vision_line.desk.inspected.coverage_bar import axis, column_s
+from vision_line.desk.inspected.degraded_time import degraded_words, read_degraded
 from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.inspected.shift_parts import CameraCoverage, ShiftPart, read_cameras, read_shift, read_shift_parts
 from vision_line.desk.local_time import ChosenTime, plant_clock
@@ -101,6 +102,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         without_s = without_run_s(read_runs(connection, time), time, clock_now())
         targets = read_plan(connection).targets
         later_utc = ahead_utc(connection)
+        degraded = degraded_words(read_degraded(connection, time))
     part_silences = read_part_silences(services.reader.directory, read_part_baselines(services.reader.directory))
     earlier, later = neighbours(time)
     with services.reader.open_parts() as connection:
@@ -123,6 +125,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         alarms=alarms,
         challenges=_challenge_problems(services.reader.directory, targets),
         without_run_s=without_s,
+        degraded=degraded,
         found=found,
         shift_before=before,
         later_utc=None if later_utc is not None and later_utc <= time.until_utc else later_utc,

@@ -13,6 +13,7 @@ from vision_line.challenges.challenge_windows import count_challenged, teach_cha
 from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.silences import SilenceWatch, read_silences
 from vision_line.desk.inspected.coverage_bar import BarPart, column_s, read_bars
+from vision_line.desk.inspected.degraded_time import degraded_words, read_degraded
 from vision_line.desk.inspected.inspected_time import CameraTime, Gap, read_inspected_time
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.part_charts.part_baselines import read_part_baselines
@@ -66,7 +67,10 @@ class RemovedRows:
 
 @dataclass(frozen=True, slots=True)
 class InspectedPart:
-    """What was inspected. `without_run_s`: for how much of the time until now no program ran."""
+    """What was inspected. `without_run_s`: for how much of the time until now no program ran.
+
+    `degraded`: the cameras that were DEGRADED meanwhile, in words.
+    """
 
     total: Covered
     off_s: float
@@ -75,6 +79,7 @@ class InspectedPart:
     cameras: Sequence[CameraTime]
     bars: dict[str, list[BarPart]]
     longest: Gap | None
+    degraded: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +200,7 @@ def _read_inspected(
         cameras=cameras,
         bars=read_bars(connection, time, gaps),
         longest=max((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: gap.seconds, default=None),
+        degraded=degraded_words(read_degraded(connection, time)),
     )
 
 
