@@ -59,7 +59,7 @@ _PART_CAUSE_WORDS: Mapping[str, str] = {
     PartCause.GAP: "for too long not inspected within their window",
     PartCause.LATE: "known too late",
     PartCause.LINE_AWAY: "no program inspected",
-    PartCause.CAMERA: "a camera of the lane was not inspected",
+    PartCause.CAMERA: "a camera of the lane was not inspected, or saw nothing (DEGRADED)",
     PartCause.LOG: "results could not be recorded",
     PartCause.RECIPE: "the recipe changed, or was not in force",
     PartCause.CHALLENGE: "a challenge was failed or overdue",

@@ -30,7 +30,7 @@ class PartCause(StrEnum):
     LINE_AWAY = "line_away"
     """The line does not run, or does not answer."""
     CAMERA = "camera"
-    """A camera of the lane was not inspected."""
+    """A camera of the lane was not inspected, or is DEGRADED: black, uniform or blurred."""
     LOG = "log"
     """Results, or the part itself, cannot be recorded."""
     RECIPE = "recipe"
