@@ -84,6 +84,10 @@ class StatedBackend:
         """Return the loads that it was made with."""
         return self._loads
 
+    def prove_again(self) -> str:
+        """Say that nothing is wrong."""
+        return ""
+
 
 class SimulatedBackend(StatedBackend):
     """Implements `Backend` with a single engine that works through its batches one after the other."""

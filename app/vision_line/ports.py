@@ -264,6 +264,16 @@ class LoadReporter(Protocol):
 class LoadedDevice(Device, LoadReporter, Protocol):
     """A device as it is opened: the scheduler's thread needs the one half, whoever watches the hardware the other."""
 
+    def prove_again(self) -> str:
+        """Prove the open engines once more; return what one computes wrongly now, "" where all are right.
+
+        Inspection goes on meanwhile. It takes as long as some frames, and for ever where an engine hangs: any one
+        thread. A GPU's engines are proven at their opening alone.
+
+        Raises:
+            RunError: an engine failed.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class LogStatus:

@@ -23,7 +23,8 @@ class Backend(Protocol):
 
     Slots are numbers from 0 to `description.slots` - 1. The device says which slot a batch takes, and gives a slot to
     no other batch until it has read the outputs. A backend is made with the `wake` that it calls, from any thread,
-    whenever a batch is done. All else is called by the scheduler's thread, but for `open_shapes` and `sample`.
+    whenever a batch is done. All else is called by the scheduler's thread, but for
+    `open_shapes`, `sample` and `prove_again`.
     """
 
     @property
@@ -70,6 +71,9 @@ class Backend(Protocol):
 
     def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is; see `ports.LoadReporter`."""
+
+    def prove_again(self) -> str:
+        """Prove the open engines once more; see `ports.LoadedDevice`."""
 
     def close(self, in_flight: Collection[int]) -> None:
         """Wait for the slots that are `in_flight` and release everything; called once.
@@ -186,6 +190,10 @@ class InferenceDevice:
     def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is now; see `ports.LoadReporter`."""
         return self._backend.sample()
+
+    def prove_again(self) -> str:
+        """Prove the open engines once more, while they work; see `ports.LoadedDevice`."""
+        return self._backend.prove_again()
 
     def close(self) -> None:
         """Wait for the engine and release everything; results not collected are dropped. May be called twice.

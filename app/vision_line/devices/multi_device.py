@@ -113,6 +113,10 @@ class MultiDevice:
         """Return how busy the devices are."""
         return tuple(load for member in self._members for load in member.device.sample())
 
+    def prove_again(self) -> str:
+        """Prove the engines of all devices once more."""
+        return next(filter(None, (member.device.prove_again() for member in self._members)), "")
+
     def close(self) -> None:
         """Close all devices, also where one fails; may be called twice."""
         if self._closed:

@@ -105,6 +105,10 @@ class SeveralModels:
         """Return how busy the hardware is, which all models share."""
         return self._members[OWN_MODEL].device.sample()
 
+    def prove_again(self) -> str:
+        """Prove the open engines of all models once more; see `ports.LoadedDevice`."""
+        return next(filter(None, (member.prove_again() for member in self._members.values())), "")
+
     def close(self) -> None:
         """Close all devices, also where one fails; may be called twice."""
         with self._closing:
@@ -147,6 +151,12 @@ class _Member:
             if not line:  # cameras come and go; an empty line is not kept for one that left
                 del self._lines[camera]
             yield ticket, self._of_the_run(inspection)
+
+    def prove_again(self) -> str:
+        """Prove the model's engines once more."""
+        with self._named_errors():
+            fault = self.device.prove_again()
+        return fault if self.key == OWN_MODEL or not fault else f"model {self.model.name}: {fault}"
 
     def close(self) -> None:
         """Close the device."""

@@ -28,6 +28,7 @@ from vision_line.runtime.camera_manager import CameraManager, CameraModel, Share
 from vision_line.runtime.companion import companion_alarms
 from vision_line.runtime.configuration_record import configuration_change, recipe_models
 from vision_line.runtime.decode_watch import DecodeWatch
+from vision_line.runtime.engine_watch import watch_engines
 from vision_line.runtime.feed_snapshots import offer_snapshots
 from vision_line.runtime.first_inspections import FirstInspections
 from vision_line.runtime.fleet_follower import FleetFollower
@@ -335,6 +336,7 @@ class Run:
             tasks.create_task(followers[1].run(), name="recipes"),
             tasks.create_task(shapes.run(), name="input shapes"),
             tasks.create_task(decode_watch.run(), name="decoding"),
+            tasks.create_task(watch_engines(device.prove_again), name="engines"),
         ]
         tasks.create_task(outcome_of(scheduler), name="scheduler")
         return LiveInspection(device, scheduler, load_watch, shapes, helpers)

@@ -73,7 +73,7 @@ class CpuBackend:
         self._finished: deque[int] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
         self._engines = ProvenEngines(model, cores, inference_precision, exact=exact)
         self._works: dict[ShapeHW, list[_Work]] = {}
-        self._networks: list[ov.CompiledModel] = []
+        self._networks: dict[ShapeHW, ov.CompiledModel] = {}
         self._converted: dict[int, _Work] = {}  # by slot, what is or was last in it
         version = ov.__version__.split("-")[0]
         self._detail = f"{self._engines.processor.name}, {cores} cores, OpenVINO {version}"
@@ -99,8 +99,8 @@ class CpuBackend:
         for shape in shapes:
             if shape not in self._works:
                 network = self._engines.open(shape)
-                self._networks.append(network)
-                # a new dict instead of a changed one: another thread is looking into the old one
+                # new dicts instead of changed ones: other threads are looking into the old ones
+                self._networks = self._networks | {shape: network}
                 self._works = self._works | {shape: self._open_works(network, shape)}
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
@@ -136,6 +136,11 @@ class CpuBackend:
     def sample(self) -> tuple[DeviceLoad, ...]:
         """Return nothing: how busy the processor is, the process knows itself."""
         return ()
+
+    def prove_again(self) -> str:
+        """Have each network prove itself once more, with requests of its own beside those of the slots."""
+        networks = self._networks.items()
+        return next(filter(None, (self._engines.prove_again(shape, network) for shape, network in networks)), "")
 
     def engine_rate(self, shape_hw: ShapeHW, seconds: float) -> float:
         """Return how many inputs of one shape a second the network alone takes, with all slots busy for `seconds`.
@@ -187,7 +192,7 @@ class CpuBackend:
             raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
         finally:
             keep((self._networks, self._works))
-            self._networks = []
+            self._networks = {}
             self._works = {}
             self._converted.clear()
             self._finished.clear()

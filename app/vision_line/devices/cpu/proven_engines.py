@@ -85,6 +85,7 @@ class ProvenEngines:
         self._left = found[-1:] if exact else found
         self._faults: list[str] = []
         self._used: dict[Execution, str] = {}  # what proved it
+        self._opened: dict[ShapeHW, Execution] = {}
         self._prover = Prover(model, lambda variant, images: float_outputs(model, variant.path, images))
 
     @property
@@ -121,12 +122,26 @@ class ProvenEngines:
             network, result = self._tried(candidate, shape_hw)
             if network is not None:
                 self._used.setdefault(candidate, result.by)
+                self._opened[shape_hw] = candidate
                 return network
             self._reject(candidate, shape_hw, result)
         raise DeviceError(
             f"cpu: {self._model.path}: no variant of the model computes rightly on {self._where()}: "
             f"{'; '.join(self._faults)}"
         )
+
+    def prove_again(self, shape_hw: ShapeHW, network: ov.CompiledModel) -> str:
+        """Return what `network`, which `open` returned, computes wrongly now, "" where it is right still.
+
+        Raises:
+            RunError: the engine failed.
+        """
+        candidate = self._opened[shape_hw]
+        result = self._prove(candidate, shape_hw, network)
+        if result.holds:
+            return ""
+        width, height = shape_hw[1], shape_hw[0]
+        return f"cpu: {candidate.label} at {width}x{height}, which was right before, computes wrongly now: {result.why}"
 
     def _tried(self, candidate: Execution, shape_hw: ShapeHW) -> tuple[ov.CompiledModel | None, ProofResult]:
         """Return the engine if its proof holds; one that fails is gone before the next is compiled."""

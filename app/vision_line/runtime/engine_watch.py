@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Proves the engines again while they inspect: memory fails, and a virtual machine moves to another processor."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import time
+from collections.abc import Callable
+
+from vision_line.errors import RunError
+from vision_line.records.formats import iso_utc
+
+#: How often, in seconds; and how often it is asked whether the machine slept: it may have woken up elsewhere.
+PROVE_EVERY_S = 600.0
+ASK_EVERY_S = 10.0
+_SLEPT_S = 1.0
+
+
+def _asleep_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+
+
+async def watch_engines(
+    prove: Callable[[], str],
+    *,
+    every_s: float = PROVE_EVERY_S,
+    ask_every_s: float = ASK_EVERY_S,
+    asleep_s: Callable[[], float] = _asleep_s,
+) -> None:
+    """Have the engines proven again and again, until cancelled; `prove` says what is wrong, "" where nothing is.
+
+    It is called in a thread that nobody waits for at the end: an engine may hang.
+
+    Raises:
+        RunError: an engine computes wrongly that was right before, or failed.
+    """
+    right_utc = time.time()
+    while True:
+        await _wait(every_s, ask_every_s, asleep_s)
+        began_utc = time.time()
+        if fault := await _in_a_thread(prove):
+            raise RunError(f"{fault}; what was inspected since {iso_utc(right_utc)} may be wrong")
+        right_utc = began_utc
+
+
+async def _wait(every_s: float, ask_every_s: float, asleep_s: Callable[[], float]) -> None:
+    before_s, until_s = asleep_s(), time.monotonic() + every_s
+    while True:
+        left_s = until_s - time.monotonic()
+        if left_s <= 0 or asleep_s() - before_s >= _SLEPT_S:
+            return
+        await asyncio.sleep(min(ask_every_s, left_s))
+
+
+async def _in_a_thread(call: Callable[[], str]) -> str:
+    loop = asyncio.get_running_loop()
+    outcome: asyncio.Future[str] = loop.create_future()
+
+    def settle(said: str, error: Exception | None) -> None:
+        if outcome.done():  # who waited was cancelled
+            return
+        if error is None:
+            outcome.set_result(said)
+        else:
+            outcome.set_exception(error)
+
+    def work() -> None:
+        said, error = "", None
+        try:
+            said = call()
+        except Exception as exc:  # noqa: BLE001  raised where it is waited for
+            error = exc
+        with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
+            loop.call_soon_threadsafe(settle, said, error)
+
+    threading.Thread(target=work, name="engine proof", daemon=True).start()
+    return await outcome
