@@ -344,6 +344,7 @@ def test_two_seconds_of_a_day_are_not_rounded_away() -> None:
     """Neither in the file, where all was covered otherwise, nor in the last words."""
     run = make_run()
     run.add_camera("a", counters())
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
     gap = NotInspected("i1", "a", "capacity", 5000.0, 5e8, ended_s=5002.0, ended_utc=5e8 + 2)
     run.not_inspected([gap], 5003.0)
     totals = run.totals(1000.0 + 86_400)
