@@ -58,22 +58,22 @@ async def _in_a_thread(call: Callable[[], str]) -> str:
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[str] = loop.create_future()
 
-    def settle(said: str, error: Exception | None) -> None:
+    def settle(said: str | Exception) -> None:
         if outcome.done():  # who waited was cancelled
             return
-        if error is None:
-            outcome.set_result(said)
+        if isinstance(said, Exception):
+            outcome.set_exception(said)
         else:
-            outcome.set_exception(error)
+            outcome.set_result(said)
 
     def work() -> None:
-        said, error = "", None
+        said: str | Exception
         try:
             said = call()
         except Exception as exc:  # noqa: BLE001  raised where it is waited for
-            error = exc
+            said = exc
         with contextlib.suppress(RuntimeError):  # the loop is closed: the run is over
-            loop.call_soon_threadsafe(settle, said, error)
+            loop.call_soon_threadsafe(settle, said)
 
     threading.Thread(target=work, name="engine proof", daemon=True).start()
     return await outcome
