@@ -43,7 +43,7 @@ def test_the_first_page_and_the_report_say_it(rows: DeskRecords, client: TestCli
     """All of it was inspected, by the ledger."""
     in_the_dark(rows)
     asked = "since=2026-11-28T20:00:00Z&until=2026-11-28T20:16:40Z"
-    for page in ("/", "/report"):
+    for page in ("/", "/report/file"):
         text = client.get(f"{page}?{asked}").text
         assert "cam01 for 2 min 40 s" in text, page
         assert "DEGRADED" in text, page
