@@ -10,7 +10,7 @@ from itertools import count
 import av
 import pytest
 from pydantic import SecretStr
-from tests.unit.ingest.session_runs import CLOSED, FRAMES, encoded, flush, run_session, sent
+from tests.unit.ingest.session_runs import CLOSED, FRAMES, PERIOD, encoded, flush, run_session, sent, unopened
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -25,8 +25,6 @@ from vision_line.ingest.health import Health, HealthMonitor
 from vision_line.ingest.mailbox import NewestFrame
 from vision_line.ingest.session import Session, open_health
 from vision_line.ingest.shedding import DecodeLoad
-
-from . import session_runs
 
 
 class OneFrame:
@@ -117,21 +115,19 @@ def test_the_first_frame_after_a_connection_was_lost_is_checked(
     monkeypatch: pytest.MonkeyPatch, *, is_frozen_still: bool
 ) -> None:
     """However soon it comes: of a camera that is frozen still nothing is inspected, of another scene everything."""
-    video, packets = session_runs.sent(f"{session_runs.CLOSED}:bframes=0")
-    frames = [session_runs.encoded(packet, video) for packet in packets]
-    decoder = CpuDecoder("cam1", session_runs.unopened(video))
+    video, packets = sent(f"{CLOSED}:bframes=0")
+    frames = [encoded(packet, video) for packet in packets]
+    decoder = CpuDecoder("cam1", unopened(video))
     images = [decoded.data for packet in packets for decoded in decoder.decode(packet)]
-    before = fingerprint_frame(images[0 if is_frozen_still else session_runs.PERIOD])
+    before = fingerprint_frame(images[0 if is_frozen_still else PERIOD])
     assert before is not None
     health, now_s = HealthMonitor(1.0, may_stand_still=False), time.monotonic()
     health.update(now_s - 2.0, before, keyframe=True)
     assert health.update(now_s, before, keyframe=True) is Health.FROZEN
 
-    run = session_runs.run_session(frames[: session_runs.PERIOD], monkeypatch, health=health)
+    run = run_session(frames[:PERIOD], monkeypatch, health=health)
 
-    assert (len(run.shown), run.dropped[DropCause.FROZEN]) == (
-        (0, session_runs.PERIOD) if is_frozen_still else (session_runs.PERIOD, 0)
-    )
+    assert (len(run.shown), run.dropped[DropCause.FROZEN]) == ((0, PERIOD) if is_frozen_still else (PERIOD, 0))
 
 
 def test_several_taps_see_the_same() -> None:
