@@ -100,7 +100,8 @@ def test_what_a_connection_begins_with_is_not_whole_either() -> None:
     video, frames = sent("intra-refresh=1")
     first = next(index for index in range(1, FRAMES) if frames[index].keyframe)
     drops: list[DropCause] = []
-    intake, age, chosen = Intake("cam", 0.5, DecodeLoad(), drops.append), FrameAge(), []
+    chosen: list[EncodedFrame] = []
+    intake, age = Intake("cam", 0.5, DecodeLoad(), drops.append), FrameAge()
     for index, frame in enumerate(frames[first:]):
         arrived_s = index / 25
         arrived = replace(frame, arrived_s=arrived_s, behind_s=age.saw(arrived_s, 0.0, arrived_s, None, arrived_s))

@@ -20,7 +20,7 @@ def in_the_dark(rows: DeskRecords) -> None:
     rows.state(run, "cam03", "RUNNING", 10)
 
 
-def test_the_time_in_the_dark_is_told_by_camera(rows: DeskRecords) -> None:
+def test_each_camera_has_its_time_in_the_dark(rows: DeskRecords) -> None:
     """As far as it lies in the time that is asked for, and until the run ended."""
     in_the_dark(rows)
     with RecordReader(rows.directory).open() as connection:
