@@ -76,7 +76,8 @@ def test_of_a_camera_that_is_cut_only_whole_frames_are_shown(share: float) -> No
     right = decode(list(frames), video)
     drops: list[DropCause] = []
     load = DecodeLoad()
-    intake, age, chosen = Intake("cam", 0.5, load, drops.append), FrameAge(), []
+    chosen: list[EncodedFrame] = []
+    intake, age = Intake("cam", 0.5, load, drops.append), FrameAge()
     for index, frame in enumerate(frames):
         load.share = 1.0 if index < PERIOD else share
         arrived_s = index / 25
