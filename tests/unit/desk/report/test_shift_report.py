@@ -264,7 +264,7 @@ def test_a_check_that_could_not_be_made_is_said_with_its_reason(rows: DeskRecord
     check = checked_journal(CheckedRecord(None, "it could not be checked: the disk was full", NOW_UTC))
     text = document(report_on(rows.directory, WantedPeriod(last="1h"), check=check))
     assert text.count("it could not be checked: the disk was full") == 2
-    assert "was not given" not in text
+    assert "it was not asked for when this report was made" not in text
     assert "are not what was written" not in text
 
 
