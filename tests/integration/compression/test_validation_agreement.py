@@ -3,7 +3,7 @@
 
 They cannot be equal: Ultralytics lets a box count for several classes, matches by overlap instead of by score, and
 integrates precision differently. On hundreds of images these stay within 0.005. Where images are shrunk its filter
-skips pixels; with images resized as in an inspection, as our trainings see them, it agrees there too.
+skips pixels; with images resized as in an inspection, as our trainings see them, mAP50-95 stays within 0.005 there too.
 """
 
 from __future__ import annotations
@@ -95,13 +95,14 @@ def test_trained_model_on_real_boards(real: tuple[Path, Path], tmp_path: Path) -
 def test_trained_model_on_shrunk_boards(
     real: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Evaluation and training see the same images at half their size; Ultralytics' own validation sees others."""
+    """Evaluation and training see the same images at less than their size; Ultralytics' own validation sees others."""
     data, checkpoint = real
     model = open_evaluated(checkpoint, tmp_path)
 
-    ours = evaluate(model, open_dataset(data, "val"), (320, 320)).accuracy
+    ours = evaluate(model, open_dataset(data, "val"), (480, 480)).accuracy
     monkeypatch.setattr(DetectionValidator, "build_dataset", as_inspected)
-    theirs = validate(checkpoint, data, "val", 320, model.nms_iou, tmp_path)
+    theirs = validate(checkpoint, data, "val", 480, model.nms_iou, tmp_path)
 
-    assert (ours.map50_95, ours.map50) == pytest.approx(theirs, abs=TOLERANCE_REAL)
-    assert theirs[1] > 0.3
+    assert ours.map50_95 == pytest.approx(theirs[0], abs=TOLERANCE_REAL)
+    assert ours.map50 == pytest.approx(theirs[1], abs=2 * TOLERANCE_REAL)
+    assert theirs[1] > 0.8
