@@ -87,7 +87,9 @@ class Prover:
         images = self._images(shape_hw)[:2]
         outputs = run(images)
         for at, output in enumerate(outputs[len(images) :]):
-            if not np.allclose(output, outputs[at % len(images)], rtol=_SAME_SHARE, atol=_SAME):
+            first = outputs[at % len(images)]
+            # What is no number on each stream is the model's own fault, and said with the first frame.
+            if not np.allclose(output, first, rtol=_SAME_SHARE, atol=_SAME, equal_nan=True):
                 return ProofResult(holds=False, by="another stream", why="its streams differ")
         return ProofResult(holds=True, by="", why="it is the reference itself")
 

@@ -52,6 +52,13 @@ def test_each_stream_must_be_right(seeds: tuple[int, ...], *, holds: bool) -> No
     assert prover().check_streams(SHAPE, streams(*seeds)).holds is holds
 
 
+def test_no_numbers_of_one_stream_alone_are_its_fault() -> None:
+    """Those of each stream are the model's own: its first frame says so."""
+    none = [np.full_like(output, np.nan) for output in outputs_of(np.zeros((2, *SHAPE, 3), np.uint8))]
+    assert prover().check_streams(SHAPE, lambda _: none * 2).holds
+    assert not prover().check_streams(SHAPE, lambda images: outputs_of(images) + none).holds
+
+
 def test_an_engine_that_gives_nothing_is_not_right() -> None:
     """Nothing was compared."""
     with pytest.raises(ValueError, match=r"shorter|longer"):
