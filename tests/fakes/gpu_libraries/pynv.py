@@ -243,7 +243,8 @@ class FakePyNvVideoCodec:
         from cuda.core import Device
 
         if self.refuse is not None:
-            raise self.refuse
+            # a new one each time: one that is kept keeps the decoder that it was raised in, and its memory
+            raise type(self.refuse)(*self.refuse.args)
         if cudacontext != int(Device(gpuid).context.handle):
             raise PyNvVCException("cudastream input argument does not correspond to cudacontext argument")
         assert usedevicememory
