@@ -297,7 +297,7 @@ def measure(
     shape: Annotated[
         str, typer.Option("--shape", metavar="HxW", help="Input shape: prune.size_hw of the recipe.")
     ] = "640x640",
-    target: Annotated[LatencyTarget, typer.Option("--target", help="cpu: this machine's processor.")] = (
+    target: Annotated[LatencyTarget, typer.Option("--target", help="What is measured: cpu, this machine.")] = (
         LatencyTarget.CPU
     ),
 ) -> None:
@@ -350,7 +350,7 @@ def _capabilities(text: str) -> list[int]:
 @cli.command()
 def frontier(
     reports: Annotated[
-        list[Path], typer.Argument(metavar="REPORT...", help="report.json of runs with other budgets, two or more.")
+        list[Path], typer.Argument(metavar="REPORT...", help="The report.json of two or more runs with other budgets.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="SVG", help="File of the chart.")] = Path(
         "frontier.svg"

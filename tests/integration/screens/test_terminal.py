@@ -73,8 +73,10 @@ class Terminal:
         self.master, slave = pty.openpty()
         ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
         environment = os.environ | {"TERM": "xterm-256color", "PYTHONPATH": os.pathsep.join(sys.path)}
+        environment |= {"COLUMNS": str(COLUMNS), "LINES": str(LINES)}
         alone = how == "prints"  # the standard output is all that it has of the terminal
-        environment |= {} if alone else {"COLUMNS": str(COLUMNS), "LINES": str(LINES)}
+        if alone:
+            del environment["COLUMNS"], environment["LINES"]
         self.program = subprocess.Popen(
             [sys.executable, "-c", PROGRAM, how, str(ticks)],
             stdin=subprocess.DEVNULL if alone else slave,
