@@ -73,6 +73,8 @@ class FeedClient:
     ) -> None:
         """Say what is wanted from now on, in place of what was wanted before; the run answers with `wanted`.
 
+        A run that has ended meanwhile cannot: `receive` then gives what it still said, and why.
+
         Args:
             snapshots: the run's state, four times a second.
             decisions: changes of events at once, before they are committed.
@@ -91,7 +93,7 @@ class FeedClient:
 
         Raises:
             ValueError: `frames` has another choice, or a time is too long.
-            RunError: the run has gone.
+            RunError: the run hangs.
         """
         known = self.hello.get("wants", ())
         is_known = "keyframe_results" in known
@@ -111,13 +113,12 @@ class FeedClient:
             }
         )
         unknown = _LATER_KEYS.difference(known)
+        asked = packed({key: said for key, said in want.header.items() if key not in unknown})
         try:
-            self._socket.sendall(packed({key: said for key, said in want.header.items() if key not in unknown}))
-        except OSError as exc:
-            with suppress(TimeoutError, RunError):  # what it said before it went is the better reason
-                while self.receive(0.0) is not None:
-                    pass
-            raise RunError(f"feed: the run has gone: {self.reason or exc.strerror or exc}") from exc
+            with suppress(ConnectionError):  # the run has gone: `receive` says so, after what it still said
+                self._socket.sendall(asked)
+        except TimeoutError as exc:
+            raise RunError("feed: the run hangs: it does not take what is wanted") from exc
 
     def receive(self, timeout_s: float | None = None) -> FeedMessage | None:
         """Return the next message, None when the feed has ended: then `reason` says why.

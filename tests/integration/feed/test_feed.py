@@ -420,6 +420,16 @@ def test_the_run_says_goodbye_after_the_last_decision(server: FeedServer, tmp_pa
         FeedClient(tmp_path)
 
 
+def test_who_wants_something_of_a_run_that_has_just_ended_hears_why(server: FeedServer, tmp_path: Path) -> None:
+    """Not that a pipe is broken: the goodbye waits to be read."""
+    with FeedClient(tmp_path) as client:
+        server.close()
+        client.want(snapshots=True)
+        assert client.receive(20) is None
+
+    assert client.reason == "the run has ended"
+
+
 def test_offers_after_the_end_are_harmless(server: FeedServer, tmp_path: Path) -> None:
     """The log commits its last records after the feed has closed."""
     tap = server.offers.tap("cam01")

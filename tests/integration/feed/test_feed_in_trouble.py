@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def read_all(connection: socket.socket) -> bytes:
     while piece := connection.recv(1 << 16):
         found += piece
     return found
+
+
+def want_forever(client: FeedClient) -> None:
+    while True:
+        client.want(results=["cam01"] * 100)
 
 
 def serves(directory: Path) -> bool:
@@ -312,6 +318,22 @@ def test_a_client_refuses_another_protocol(tmp_path: Path) -> None:
         connection.close()
 
     assert "expected version 1 of the feed's protocol, found 2" in said
+
+
+def test_a_run_that_takes_nothing_is_said_to_hang(tmp_path: Path) -> None:
+    """A wish that did not reach it must not be thought to hold."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+        listener.bind(str(tmp_path / SOCKET_NAME))
+        listener.listen()
+        hello = packed({"kind": "hello", "protocol": 1, "wants": []})
+        with ThreadPoolExecutor(1) as pool:
+            client = pool.submit(FeedClient, tmp_path, 20.0)
+            connection, _ = listener.accept()
+            connection.sendall(hello)
+            with client.result() as stuck, connection:
+                stuck._socket.settimeout(0.2)
+                with pytest.raises(RunError, match="the run hangs"):
+                    want_forever(stuck)
 
 
 _CONNECT = "import sys, pathlib, vision_line.feed.feed_client as f; f.FeedClient(pathlib.Path(sys.argv[1]), 30)"
