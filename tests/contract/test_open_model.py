@@ -98,7 +98,10 @@ def test_the_head_is_recognised(write_model: WriteModel, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "segment"}, "task 'segment', expected 'detect'"),
+        ({"task": "segment"}, "task 'segment'.*, expected 'detect'"),
+        ({"task": "pose"}, r"is a model for the task 'pose' \(poses: keypoints\), expected 'detect'"),
+        ({"task": "classify"}, r"task 'classify' \(classification of whole images\), expected"),
+        ({"task": "new"}, "is a model for the task 'new', expected 'detect'"),
         ({"task": None}, "no 'task' in its metadata"),
         ({"names": None}, "no 'names' in its metadata"),
         ({"names": "{0: 'red'"}, "metadata 'names' cannot be read"),
@@ -265,7 +268,8 @@ def test_a_bundle_is_read(tmp_path: Path, write_model: WriteModel) -> None:
         ({"model__file": "../model.onnx"}, r"model\.file"),
         ({"model__precision": "int3"}, r"model\.precision"),
         ({"bundle_version": 2}, "bundle_version"),
-        ({"task": "segment"}, "task"),
+        ({"task": "pose"}, r"task: .*is a model for the task 'pose' \(poses: keypoints\), expected 'detect'"),
+        ({"task": 1}, "task"),
         ({"head": "ssd"}, "head"),
         ({"classes": []}, "classes"),
         ({"classes": ["red", "red", "blue"]}, "names must differ"),

@@ -121,6 +121,8 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
         ConfigError: naming every fault of the file, of the images' headers and of the labels that was found.
     """
     text = _read_yaml(data_yaml)
+    if "kpt_shape" in text:  # a row of keypoints could be read as a polygon
+        raise ConfigError(f"{data_yaml}: kpt_shape: is a data set for the task 'pose' (keypoints), expected boxes")
     faults: list[str] = []
     classes = _class_names(data_yaml, text, faults)
     paths = sorted(set(_split_files(data_yaml, text, split, faults)))

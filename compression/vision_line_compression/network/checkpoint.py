@@ -19,6 +19,7 @@ from ultralytics.nn.modules import (
     C2f,
     C2fCIB,
     C3k2,
+    Classify,
     Concat,
     Conv,
     Detect,
@@ -28,8 +29,10 @@ from ultralytics.nn.modules import (
     v10Detect,
 )
 from ultralytics.nn.modules.block import Attention
-from ultralytics.nn.tasks import DetectionModel, torch_safe_load
+from ultralytics.nn.modules.head import Depth, SemanticSegment, YOLOESegment
+from ultralytics.nn.tasks import BaseModel, DetectionModel, torch_safe_load
 
+from vision_line.devices.model.tasks import task_problem
 from vision_line.errors import ModelError, RunError
 from vision_line_compression.files import sha256_of
 from vision_line_compression.network.detection_network import head_of, network_of
@@ -39,8 +42,16 @@ Family = Literal["v8", "v10", "11", "26"]
 #: What the top-level layers of the four families are made of. Anything else would be pruned without proof.
 _KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect)
 
-#: Heads by what they are for: models of the same families that are not for detection.
-_OTHER_TASKS = {Segment: "segmentation (masks)", OBB: "rotated boxes (OBB)", Pose: "poses (keypoints)"}
+#: Heads of other tasks by Ultralytics' names of these.
+_OTHER_TASKS = {
+    Segment: "segment",
+    YOLOESegment: "segment",
+    SemanticSegment: "semantic",
+    OBB: "obb",
+    Pose: "pose",
+    Classify: "classify",
+    Depth: "depth",
+}
 
 #: Input side used to count operations; convolutions grow exactly with the area in multiples of the largest stride.
 _TRACE_SIDE = 64
@@ -83,6 +94,8 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """
     content = _read(path)
     found = content.get("ema") or content.get("model")
+    if isinstance(found, BaseModel):
+        _check_task(found, path)
     if not isinstance(found, DetectionModel):
         raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection checkpoint")
     model = found.float().eval()
@@ -185,11 +198,16 @@ def _read(path: Path) -> dict[str, object]:
     return content
 
 
+def _check_task(model: nn.Module, path: Path) -> None:
+    """Refuse a model of another task by its head, whatever it was called when it was saved."""
+    head = network_of(model).model[-1]
+    for other, task in _OTHER_TASKS.items():
+        if isinstance(head, other):
+            raise ModelError(f"{path}: {task_problem(task)}")
+
+
 def _family(model: nn.Module, path: Path) -> Family:
     layers = list(network_of(model).model)
-    for other, task in _OTHER_TASKS.items():
-        if isinstance(layers[-1], other):
-            raise ModelError(f"{path}: is a model for {task}, expected one for detection")
     channels = next(layer.in_channels for layer in model.modules() if isinstance(layer, nn.Conv2d))
     if channels != 3:
         raise ModelError(

@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, model_validator
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from vision_line.devices.model.heads import HeadKind
+from vision_line.devices.model.tasks import Task, task_problem
 from vision_line.documented import Documented
 
 BUNDLE_FILE = "bundle.json"
@@ -148,8 +149,8 @@ class Bundle(_Frozen):
     """Version of this schema."""
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Name of the model, shown and logged."""
-    task: Literal["detect"]
-    """Only detection so far."""
+    task: Task
+    """What the model is for: `detect`, boxes."""
     classes: tuple[ClassName, ...] = Field(min_length=1)
     """Class names in the order of the network's outputs."""
     stride: int = Field(ge=1, le=256)
@@ -172,6 +173,13 @@ class Bundle(_Frozen):
     """Where the model comes from: parent, data, steps, versions. Free."""
     results: dict[str, JsonValue] = {}
     """What was measured with it. Free."""
+
+    @field_validator("task", mode="before")
+    @classmethod
+    def _known_task(cls, found: object) -> object:
+        if isinstance(found, str) and (problem := task_problem(found)):
+            raise ValueError(problem)
+        return found
 
     @model_validator(mode="after")
     def _consistent(self) -> Bundle:

@@ -16,6 +16,7 @@ from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant,
 from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.onnx_header import FLOAT16, FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
+from vision_line.devices.model.tasks import task_problem
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
@@ -258,8 +259,8 @@ def _check_task(path: Path, metadata: dict[str, str]) -> None:
     task = metadata.get("task")
     if task is None:
         raise ModelError(f"{path}: no 'task' in its metadata, expected {_WANTED} or a bundle")
-    if task != "detect":
-        raise ModelError(f"{path}: a model for the task {task!r}, expected 'detect'")
+    if problem := task_problem(task):
+        raise ModelError(f"{path}: {problem}")
 
 
 def _literal(path: Path, metadata: dict[str, str], key: str) -> Any:

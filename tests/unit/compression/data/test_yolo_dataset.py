@@ -311,6 +311,7 @@ def test_faults_are_bounded(tmp_path: Path) -> None:
         ("test: images/test\nnames: {1: a}\n", "names: expected a list or numbers from 0"),
         ("test: images/test\nnc: 0\n", "names: expected a list or numbers from 0"),
         ("test: images/test\nnames: [a]\nchannels: 10\n", "channels: an inspection has 3"),
+        ("test: images/test\nnames: [a]\nkpt_shape: [17, 2]\n", "kpt_shape: is a data set for the task .pose."),
         ("test: .\nnames: [a]\n", "test: expected images, found none"),
         ("- a\n", "expected the keys names, train, val, test, found list"),
         ("a: [\n", "no YAML"),

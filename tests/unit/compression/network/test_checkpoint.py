@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
-from ultralytics.nn.tasks import ClassificationModel, DetectionModel, OBBModel, PoseModel, SegmentationModel
+from ultralytics.nn.tasks import (
+    ClassificationModel,
+    DepthModel,
+    DetectionModel,
+    OBBModel,
+    PoseModel,
+    SegmentationModel,
+    SemanticSegmentationModel,
+)
 
 from vision_line.errors import ModelError, RunError
 from vision_line_compression.network.checkpoint import Complexity, complexity, load_checkpoint, save_checkpoint
@@ -104,10 +112,8 @@ def test_missing_and_broken_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_other_contents_are_refused(tmp_path: Path) -> None:
-    """A state dictionary, another task, a fused model and a family without proof are no parents."""
+    """A state dictionary, a fused model and a family without proof are no parents."""
     torch.save(detector().state_dict(), tmp_path / "weights.pt")
-    classifier: Any = ClassificationModel("yolov8n-cls.yaml", nc=2, verbose=False)  # type: ignore[no-untyped-call]
-    saved(classifier, tmp_path / "task.pt")
     fused = detector()
     for module in list(fused.modules()):
         for name, child in list(module.named_children()):
@@ -116,7 +122,7 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
     saved(fused, tmp_path / "fused.pt")
     saved(detector("yolov5n.yaml"), tmp_path / "family.pt")
 
-    expected = {"weights": "detection checkpoint", "task": "detection", "fused": "fused", "family": "C3"}
+    expected = {"weights": "detection checkpoint", "fused": "fused", "family": "C3"}
     for name, message in expected.items():
         with pytest.raises(ModelError, match=message):
             load_checkpoint(tmp_path / f"{name}.pt")
@@ -125,16 +131,20 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "network", "task"),
     [
-        (SegmentationModel, "yolov8n-seg", "segmentation"),
-        (OBBModel, "yolo11n-obb", "rotated boxes"),
-        (PoseModel, "yolov8n-pose", "poses"),
+        (SegmentationModel, "yolov8n-seg", "segment"),
+        (OBBModel, "yolo11n-obb", "obb"),
+        (PoseModel, "yolov8n-pose", "pose"),
+        (PoseModel, "yolo26n-pose", "pose"),
+        (ClassificationModel, "yolov8n-cls", "classify"),
+        (SemanticSegmentationModel, "yolo26n-sem", "semantic"),
+        (DepthModel, "yolo26n-depth", "depth"),
     ],
 )
 def test_another_task_of_a_known_family_is_named(kind: type[Any], network: str, task: str, tmp_path: Path) -> None:
     """It is no unknown family: what it is for is the reason."""
     path = saved(kind(f"{network}.yaml", nc=2, verbose=False), tmp_path / "model.pt")
 
-    with pytest.raises(ModelError, match=f"is a model for {task}.*, expected one for detection"):
+    with pytest.raises(ModelError, match=rf"is a model for the task '{task}' \(.*\), expected 'detect'"):
         load_checkpoint(path)
 
 
