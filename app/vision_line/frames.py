@@ -16,9 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Boxes = NDArray[np.float32]  # (n, 4) x1, y1, x2, y2 in pixels of the camera's frame
+Outlines = NDArray[np.float32]  # (n, 4, 2) x, y of the corners of rotated boxes, likewise; not cut at the frame's edge
 Scores = NDArray[np.float32]  # (n,) 0..1
 ClassIds = NDArray[np.int32]  # (n,) index into the run's classes; of a device of one model, into that model's
 Corners: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2 of one box, likewise
+Outline: TypeAlias = tuple[float, ...]  # x, y, x, y ... of one rotated box's corners, one behind the other
 
 #: Names the run's own model among all that it has; a recipe's is named by its SHA-256.
 OWN_MODEL = ""
@@ -135,11 +137,16 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Columns of n detections of one frame, in pixels of the camera's frame; checked once, then trusted."""
+    """Columns of n detections of one frame, in pixels of the camera's frame; checked once, then trusted.
+
+    Of rotated boxes `outlines` are the corners, and `xyxy` the upright boxes around them, cut at the frame's edge;
+    None: all boxes are upright.
+    """
 
     xyxy: Boxes
     score: Scores
     class_id: ClassIds
+    outlines: Outlines | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and dtypes; a mismatch is a programming error."""
@@ -147,12 +154,19 @@ class Detections:
         if self.xyxy.shape != (n, 4) or self.score.shape != (n,) or self.class_id.shape != (n,):
             found = (self.xyxy.shape, self.score.shape, self.class_id.shape)
             raise ValueError(f"detections: expected shapes (n, 4), (n,), (n,), found {found}")
+        if self.outlines is not None and self.outlines.shape != (n, 4, 2):
+            raise ValueError(f"detections: expected outlines ({n}, 4, 2), found {self.outlines.shape}")
 
     def __len__(self) -> int:
         return len(self.score)
 
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Detections:
-        return Detections(self.xyxy[index], self.score[index], self.class_id[index])
+        outlines = None if self.outlines is None else self.outlines[index]
+        return Detections(self.xyxy[index], self.score[index], self.class_id[index], outlines)
+
+    def outline(self, row: int) -> Outline | None:
+        """Return the corners of one rotated box; None: it is upright."""
+        return None if self.outlines is None else tuple(self.outlines[row].ravel().tolist())
 
     @staticmethod
     def empty() -> Detections:
@@ -202,19 +216,20 @@ class EventPhase(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """A defect in one frame: the frame's number, the score, and the box in pixels."""
+    """A defect in one frame: the frame's number, the score, and the box in pixels; `outline` where it is rotated."""
 
     sequence: int
     score: float
     xyxy: tuple[float, float, float, float]
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DefectEvent:
     """One physical defect that crosses a camera's view, as known now.
 
-    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy` and
-    `sequence` are of its best observation: the one that confirmed it, until an UPDATE brings a markedly better one.
+    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy`, `outline`
+    and `sequence` are of its best observation: the one that confirmed it, until an UPDATE brings a markedly better one.
     `top_score` is the highest score of all observations. `first` and `last` are the first and the latest observation;
     None: the best one. `verdict` never falls.
     """
@@ -236,11 +251,12 @@ class DefectEvent:
     last_seen_utc: float
     first: Observation | None = None
     last: Observation | None = None
+    outline: Outline | None = None
 
     @property
     def best_observation(self) -> Observation:
         """The observation that the evidence image shows."""
-        return Observation(self.sequence, self.score, self.xyxy)
+        return Observation(self.sequence, self.score, self.xyxy, self.outline)
 
     @property
     def first_observation(self) -> Observation:
@@ -276,6 +292,7 @@ class TrackedObject:
     score: float
     xyxy: tuple[float, float, float, float]
     also: tuple[str, ...] = ()
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,5 +71,5 @@ def export_reviewed(record: Path, wanted: WantedReviews, file_format: SetFormat,
     for why, count in made.left_out.items():
         if count:
             typer.echo(f"left out: {count}: {why.value}", err=True)
-    if file_format is SetFormat.YOLO and len(made.splits) == 1:
+    if file_format.is_yolo and len(made.splits) == 1:
         typer.echo("all images are of a few minutes, so none validates: use it with --more-data only", err=True)

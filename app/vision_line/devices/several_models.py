@@ -169,7 +169,7 @@ class _Member:
             return inspection
         found, numbers = inspection.detections, self.model.class_ids
         if numbers is not None and len(found):
-            found = Detections(found.xyxy, found.score, numbers[found.class_id])
+            found = Detections(found.xyxy, found.score, numbers[found.class_id], found.outlines)
         return replace(inspection, detections=found, model=self.key)
 
     @contextmanager

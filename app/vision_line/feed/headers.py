@@ -18,6 +18,7 @@ from vision_line.frames import (
     Detections,
     Inspection,
     Observation,
+    Outline,
     ShownEvent,
     TrackedObject,
 )
@@ -243,6 +244,7 @@ def _track_fields(one: TrackedObject) -> Header:
         "hits": one.hits,
         "score": round(float(one.score), SCORE_DIGITS),
         "box": [round(float(value), BOX_DIGITS) for value in one.xyxy],
+        **_outlined(one.outline),
     }
 
 
@@ -251,7 +253,13 @@ def _observation(observation: Observation) -> Header:
         "sequence": observation.sequence,
         "score": round(float(observation.score), SCORE_DIGITS),
         "box": [round(float(value), BOX_DIGITS) for value in observation.xyxy],
+        **_outlined(observation.outline),
     }
+
+
+def _outlined(outline: Outline | None) -> Header:
+    """Return the corners of a rotated box; nothing of an upright one."""
+    return {} if outline is None else {"outline": [round(float(value), BOX_DIGITS) for value in outline]}
 
 
 def _boxes(found: Detections, shown: Sequence[ShownEvent], classes: Sequence[str]) -> list[Header]:
@@ -262,9 +270,15 @@ def _boxes(found: Detections, shown: Sequence[ShownEvent], classes: Sequence[str
     exact = found.xyxy.astype(np.float64)
     scores = found.score.astype(np.float64).round(SCORE_DIGITS).tolist()
     return [
-        {"class": _class_name(number, classes), "score": score, "box": box, **_decided(events.get(tuple(corners)))}
-        for number, score, box, corners in zip(
-            found.class_id.tolist(), scores, exact.round(BOX_DIGITS).tolist(), exact.tolist(), strict=True
+        {
+            "class": _class_name(number, classes),
+            "score": score,
+            "box": box,
+            **_outlined(found.outline(row)),
+            **_decided(events.get(tuple(corners))),
+        }
+        for row, (number, score, box, corners) in enumerate(
+            zip(found.class_id.tolist(), scores, exact.round(BOX_DIGITS).tolist(), exact.tolist(), strict=True)
         )
     ]
 

@@ -68,7 +68,7 @@ _WITHHELD = frozenset(
 #: Seconds that are a length and no moment of the monotonic clock.
 _LENGTHS = frozenset({"not_inspected_s"})
 _FLAGS = frozenset({"ended", "provisional", "reencoded"})
-_JSON = frozenset({"events", "settings", "classes"})
+_JSON = frozenset({"events", "settings", "classes", "outline"})
 _RENAMED = {"sha256": "image_sha256", "name": "camera"}
 
 

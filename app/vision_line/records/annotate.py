@@ -15,7 +15,16 @@ from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
-from vision_line.frames import ColourMatrix, ColourRange, DefectEvent, Detections, Frame, Observation, Verdict
+from vision_line.frames import (
+    ColourMatrix,
+    ColourRange,
+    DefectEvent,
+    Detections,
+    Frame,
+    Observation,
+    Outline,
+    Verdict,
+)
 from vision_line.ports import HostCopyable
 
 Bgr = tuple[int, int, int]
@@ -95,22 +104,26 @@ def _in_host_memory(frame: Frame) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A box (pixels of the image) with its words."""
+    """A box (pixels of the image) with its words; `outline` are the corners of a rotated one."""
 
     xyxy: tuple[float, float, float, float]
     label: str
     colour: Bgr
+    outline: Outline | None = None
 
 
 def mark_of(event: DefectEvent, observation: Observation) -> Mark:
     """Return the mark of an event as it was in one observation: class, score there, verdict."""
     label = f"{event.class_name} {observation.score:.2f} {event.verdict}"
-    return Mark(observation.xyxy, label, VERDICT_COLOURS[event.verdict])
+    return Mark(observation.xyxy, label, VERDICT_COLOURS[event.verdict], observation.outline)
 
 
 def marks_of(detections: Detections, marks: Sequence[Mark]) -> list[Mark]:
     """Return plain boxes for all detections, and over them `marks`."""
-    boxes = [Mark((x1, y1, x2, y2), "", PLAIN_COLOUR) for x1, y1, x2, y2 in detections.xyxy.tolist()]
+    boxes = [
+        Mark((x1, y1, x2, y2), "", PLAIN_COLOUR, detections.outline(row))
+        for row, (x1, y1, x2, y2) in enumerate(detections.xyxy.tolist())
+    ]
     return [*boxes, *marks]
 
 
@@ -127,9 +140,21 @@ def draw_marks(image: Image, marks: Sequence[Mark], thickness: int | None = None
         x1, y1, x2, y2 = (int(np.clip(value, -1e4, 1e5)) for value in mark.xyxy)
         for ring, colour in enumerate((mark.colour, LIGHT_COLOUR, DARK_COLOUR)):
             away = thickness * ring + (thickness + 1) // 2
-            cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
+            if mark.outline is None:
+                cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
+            else:
+                cv2.polylines(image, [_widened(mark.outline, away)], isClosed=True, color=colour, thickness=thickness)
         if mark.label:
             _draw_label(image, mark, (x1, y1 - 3 * thickness, y2 + 3 * thickness), thickness)
+
+
+def _widened(outline: Outline, away: int) -> NDArray[np.int32]:
+    """Return the corners (4, 1, 2) of a rotated box whose sides are moved outwards by `away` pixels."""
+    corners = np.clip(np.array(outline, np.float64).reshape(-1, 2), -1e4, 1e5)
+    sides = np.roll(corners, -1, axis=0) - corners
+    along = sides / np.maximum(np.hypot(sides[:, 0], sides[:, 1]), 1e-9)[:, None]
+    moved = corners + away * (np.roll(along, 1, axis=0) - along)  # beyond the end of each side that meets there
+    return np.rint(moved).astype(np.int32)[:, None]
 
 
 def _draw_label(image: Image, mark: Mark, corner: tuple[int, int, int], thickness: int) -> None:
@@ -170,7 +195,11 @@ def enlarged(image: Image, mark: Mark) -> Image:
     part = cv2.resize(image[top:bottom, left:right], None, fx=times, fy=times, interpolation=cv2.INTER_CUBIC)
     x1, y1, x2, y2 = mark.xyxy
     box = ((x1 - left) * times, (y1 - top) * times, (x2 - left) * times, (y2 - top) * times)
-    draw_marks(found := np.ascontiguousarray(part, np.uint8), [replace(mark, xyxy=box, label="")], CROP_OUTLINE_PX)
+    outline = None
+    if mark.outline is not None:
+        outline = tuple((value - (left, top)[number % 2]) * times for number, value in enumerate(mark.outline))
+    shown = replace(mark, xyxy=box, label="", outline=outline)
+    draw_marks(found := np.ascontiguousarray(part, np.uint8), [shown], CROP_OUTLINE_PX)
     return found
 
 

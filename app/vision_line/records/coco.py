@@ -19,6 +19,7 @@ from vision_line.records.columns import SqlValue, Table
 from vision_line.records.directory import ForeignFileError, read_stored
 from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.formats import iso_utc
+from vision_line.records.outlines import area_of, outline_in
 from vision_line.records.query import SOURCES, Query
 from vision_line.records.records import Records
 from vision_line.records.retention import detections_since
@@ -40,11 +41,12 @@ _IMAGES = f"""SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.co
     {model_of_row("model_sha256")} AS model_sha256 {{wanted}} AND e.evidence <= ?
     AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
 
-_BOXES = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
+_BOXES = """SELECT class, score, x1, y1, x2, y2, event_id, outline FROM detections
     WHERE run = ? AND camera = ? AND sequence = ? AND arrived_utc = ? ORDER BY detection"""
 
 #: Events whose box has no detection: a score below the threshold keeps an event going, and is no detection.
-_FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id FROM events AS e WHERE NOT EXISTS (
+_FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id, outline
+    FROM events AS e WHERE NOT EXISTS (
     SELECT 1 FROM detections AS d WHERE d.run = e.run AND d.camera = e.camera AND d.sequence = e.sequence
     AND d.class = e.class AND max(abs(d.x1 - e.x1), abs(d.y1 - e.y1), abs(d.x2 - e.x2), abs(d.y2 - e.y2)) < 0.1)"""
 
@@ -208,6 +210,7 @@ def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
     for box in boxes:
         x1, x2 = (min(max(box[name], 0.0), image["width"]) for name in ("x1", "x2"))
         y1, y2 = (min(max(box[name], 0.0), image["height"]) for name in ("y1", "y2"))
+        outline = outline_in(box["outline"])
         category = found.categories.setdefault(box["class"], len(found.categories) + 1)
         found.annotations.append(
             {
@@ -215,9 +218,9 @@ def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
                 "image_id": image["id"],
                 "category_id": category,
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1),
+                "area": (x2 - x1) * (y2 - y1) if outline is None else round(area_of(outline), 2),
                 "iscrowd": 0,
-                "segmentation": [],
+                "segmentation": [] if outline is None else [outline],
                 "score": box["score"],
                 "event_id": box["event_id"],
             }

@@ -96,6 +96,11 @@ _BOX = (
 )
 
 
+_OUTLINE = _text(
+    "outline", "corners of a rotated box, JSON list x, y, x, y ...; the box is upright around it; empty: it is upright"
+)
+
+
 def _box_of(prefix: str, words: str) -> tuple[ExportColumn, ...]:
     return tuple(_real(f"{prefix}_{name}", f"{edge} edge of the box of the {words}") for name, edge in _EDGES.items())
 
@@ -151,6 +156,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _integer("last_sequence", "the camera's frame number of the latest observation"),
         _real("last_score", "score of the latest observation"),
         *_box_of("last", "latest observation"),
+        _OUTLINE,
     ),
     Table.DETECTIONS: (
         *_CAMERA,
@@ -167,6 +173,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _MODEL,
         _RUN,
         _real("behind_ms", "how late it had arrived, milliseconds: what it waited in queues on the way"),
+        _OUTLINE,
     ),
     Table.COVERAGE: (
         *_CAMERA,
@@ -285,6 +292,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _real("last_seen_s", "the same as `last_seen_utc` by the monotonic clock"),
         _real("probability", "with which its image was to be kept, 0 to 1"),
         *_file_of("image"),
+        _OUTLINE,
     ),
     Table.AUDITS: (
         *_CAMERA,
@@ -292,7 +300,10 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _time("arrived_utc", "when the frame's last packet had arrived"),
         _real("arrived_s", "the same by the monotonic clock"),
         _real("probability", "with which this frame was drawn, 0 to 1"),
-        _text("detections", "all that was found in it, a JSON list of objects with class, score and box"),
+        _text(
+            "detections",
+            "all that was found in it, a JSON list of objects with class, score, box, and outline if rotated",
+        ),
         _integer("width", "width of the camera's frame, pixels"),
         _integer("height", "height of the camera's frame, pixels"),
         *_file_of("image"),

@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from vision_line.frames import DefectEvent, Observation
 from vision_line.records.file_tables import EVIDENCE
+from vision_line.records.outlines import outline_in
 from vision_line.records.reconciliation import check_folder, is_stored, mark_lost
 from vision_line.records.rows import SET_IMAGE, image_row
 from vision_line.records.schema import transaction
@@ -95,11 +96,13 @@ def _observation_of(
     """Return the observation that the images show, as its detection was recorded."""
     number = paths.clean.removesuffix(".jpg").rpartition("-")[2]
     row = connection.execute(
-        "SELECT sequence, score, x1, y1, x2, y2 FROM detections"
+        "SELECT sequence, score, x1, y1, x2, y2, outline FROM detections"
         " WHERE run = ? AND camera = ? AND event_id = ? AND sequence = CAST(? AS INTEGER)",
         (run, camera, event_id, number),
     ).fetchone()
-    return None if row is None else Observation(row[0], row[1], (row[2], row[3], row[4], row[5]))
+    if row is None:
+        return None
+    return Observation(row[0], row[1], (row[2], row[3], row[4], row[5]), outline_in(row[6]))
 
 
 def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:

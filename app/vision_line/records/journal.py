@@ -19,11 +19,13 @@ from vision_line.records.formats import iso_utc
 #: What stands before the first entry.
 NO_DIGEST = bytes(32)
 
-#: The format of a group of detections: which columns, in which order.
-DETECTION_FORMAT = 1
+#: The format of a group of detections: which columns, in which order. In format 2, and there alone, rotated boxes have
+#: their outline behind the others.
+DETECTION_FORMAT, OUTLINE_FORMAT = 1, 2
 DETECTION_COLUMNS = (
     *("detection", "run", "camera", "station", "recipe", "sequence", "arrived_utc", "arrived_s", "camera_utc"),
     *("pts_s", "class", "score", "x1", "y1", "x2", "y2", "width", "height", "event_id", "latency_ms", "behind_ms"),
+    "outline",
 )
 
 
@@ -107,8 +109,13 @@ def chained(previous: bytes, entry: JournalEntry) -> bytes:
 
 
 def row_digest(row: Sequence[SqlValue]) -> bytes:
-    """Return the digest of a detection: the SHA-256 of its columns as a JSON list."""
-    return sha256(canonical(row).encode()).digest()
+    """Return the digest of a detection: the SHA-256 of its columns as a JSON list, without an outline that is NULL."""
+    return sha256(canonical(row if row[-1] is not None else row[:-1]).encode()).digest()
+
+
+def detection_format(rows: Iterable[Sequence[SqlValue]]) -> int:
+    """Return the format of a group of detections."""
+    return DETECTION_FORMAT if all(row[-1] is None for row in rows) else OUTLINE_FORMAT
 
 
 def group_digest(digests: Iterable[bytes]) -> str:

@@ -19,12 +19,12 @@ from vision_line.records.columns import SqlValue
 from vision_line.records.formats import iso_utc
 from vision_line.records.journal import (
     DETECTION_COLUMNS,
-    DETECTION_FORMAT,
     NO_DIGEST,
     JournalEntry,
     Kind,
     canonical,
     chained,
+    detection_format,
     group_digest,
     row_digest,
     spans,
@@ -256,7 +256,7 @@ def _groups(connection: sqlite3.Connection, rows: Sequence[Row]) -> Iterator[_Dr
 
 def _group(epoch: int, rows: Sequence[Row]) -> _Draft:
     first, last = int(rows[0][0] or 0), int(rows[-1][0] or 0)
-    body = {"count": len(rows), "digest": group_digest(map(row_digest, rows)), "format": DETECTION_FORMAT}
+    body = {"count": len(rows), "digest": group_digest(map(row_digest, rows)), "format": detection_format(rows)}
     run = int(rows[0][DETECTION_COLUMNS.index("run")] or 0)
     return _Draft(Kind.DETECTIONS, _KEY.format(epoch, first, last), body, run)
 

@@ -36,7 +36,7 @@ from vision_line.records.entries import (
 from vision_line.records.file_tables import FILE_TABLES
 from vision_line.records.review_rows import INSERT_AUDIT, INSERT_NEAR_MISS, audit_values, near_miss_values
 from vision_line.records.schema import DROPPED_COLUMNS
-from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql, rounded
+from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql, outline_text, rounded
 
 Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
@@ -47,6 +47,7 @@ KnownCameras = tuple[Mapping[str, CameraLabels], Mapping[str, tuple[CameraRecord
 _CAMERA = ("run", "camera", "station", "recipe")
 _BOX = ("x1", "y1", "x2", "y2")
 _OBSERVATION = ("sequence", "score", *_BOX)
+_SHOWN = (*_OBSERVATION, "outline")
 _FIRST = tuple(f"first_{name}" for name in ("sequence", *_BOX))
 _LAST = tuple(f"last_{name}" for name in _OBSERVATION)
 
@@ -70,7 +71,7 @@ _INSERT_DETECTION = insert_sql(
     "detections",
     (
         *(*_CAMERA, "sequence", "arrived_utc", "arrived_s", "camera_utc", "pts_s", "class", "score", *_BOX),
-        *("width", "height", "event_id", "latency_ms", "behind_ms"),
+        *("width", "height", "event_id", "latency_ms", "behind_ms", "outline"),
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
@@ -81,20 +82,20 @@ _UPSERT_EVENT = (
         (
             *(*_CAMERA, "event_id", "class", "verdict", "phase", "ended", "score", "top_score", "hits", *_BOX),
             *("width", "height", "sequence", "first_seen_utc", "first_seen_s", "last_seen_utc", "last_seen_s"),
-            *("confirmed_sequence", *_FIRST, *_LAST),
+            *("confirmed_sequence", *_FIRST, *_LAST, "outline"),
         ),
         key=("run", "event_id"),
         keep=(
             *("camera", "station", "recipe", "width", "height", "first_seen_utc", "first_seen_s", "confirmed_sequence"),
-            *(*_FIRST, *_OBSERVATION),
+            *(*_FIRST, *_SHOWN),
         ),
     )
     + ", width=coalesce(excluded.width, width), height=coalesce(excluded.height, height), "
-    + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _OBSERVATION)
+    + ", ".join(f"{name}=iif(picture_sequence IS NULL, excluded.{name}, {name})" for name in _SHOWN)
 )
 #: The observation that an image shows becomes the row's.
 SET_IMAGE = (
-    f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_OBSERVATION))}"  # noqa: S608  the same
+    f"UPDATE events SET {', '.join(f'{name} = ?' for name in ('picture_sequence', *_SHOWN))}"  # noqa: S608  the same
     " WHERE run = ? AND event_id = ?"
 )
 _UPSERT_MINUTE = insert_sql(
@@ -233,14 +234,15 @@ class RowMaker:
             found.score.astype(np.float64).round(SCORE_DIGITS).tolist(),
             found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist(),
             event_of_each(found, entry.events, frame.sequence),
+            map(outline_text, map(found.outline, range(len(found)))),
             strict=True,
         )
         return [
             (
                 *(*self._of(frame.camera), *taken, self._class_name(number), score, *xyxy, *frame.size_wh),
-                *(event, latency_ms, behind_ms),
+                *(event, latency_ms, behind_ms, outline),
             )
-            for number, score, xyxy, event in columns
+            for number, score, xyxy, event, outline in columns
         ]
 
     def _event_row(self, event: DefectEvent, size_wh: tuple[int, int] | None, frame: int) -> Row:
@@ -254,6 +256,7 @@ class RowMaker:
                 *rounded(event.first_observation.xyxy, BOX_DIGITS),
                 *_observation_values(event.last_observation),
             ),
+            outline_text(event.outline),
         )
 
     def _events(self, entry: EventsEntry) -> Iterator[Statement]:
@@ -360,7 +363,8 @@ class RowMaker:
 
 def image_row(run: int, event_id: str, observation: Observation) -> Row:
     """Return the values of `SET_IMAGE`."""
-    return (observation.sequence, *_observation_values(observation), run, event_id)
+    shown = (*_observation_values(observation), outline_text(observation.outline))
+    return (observation.sequence, *shown, run, event_id)
 
 
 def _observation_values(observation: Observation) -> list[float]:

@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+
+from vision_line.frames import Outline
 
 #: Written precision: what float32 holds beyond it is noise, and would show as 0.8999999761581421.
 SCORE_DIGITS = 4
@@ -23,3 +26,8 @@ def insert_sql(table: str, columns: Sequence[str], *, key: Sequence[str] = (), k
 def rounded(values: Sequence[float], digits: int) -> list[float]:
     """Return numbers of float32 as they are stored."""
     return [round(float(value), digits) for value in values]
+
+
+def outline_text(outline: Outline | None) -> str | None:
+    """Return the corners of a rotated box as they are stored, a JSON list x, y, x, y ...; None: it is upright."""
+    return None if outline is None else json.dumps(rounded(outline, BOX_DIGITS))

@@ -16,6 +16,8 @@ from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cuda.proven_engine import FP16_TOLERANCE, TOLERANCE
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.model.agreement import Tolerance
+from vision_line.devices.model.rotated_boxes import boxes_of
+from vision_line.devices.model.rotated_boxes import overlaps as rotated_overlaps
 from vision_line.devices.preprocessing.definition import letterbox_planes
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.errors import RunError
@@ -70,7 +72,10 @@ def difference(some: Detections, others: Detections, floor: float, tolerance: To
     Pairs are of one class and overlap enough, those first that overlap most. An unmatched detection within the
     tolerance of `floor`, the lowest score that either side returns, does not count: its partner may lie just below.
     """
-    overlaps = _overlaps(some.xyxy, others.xyxy)  # (n, m)
+    if some.outlines is None or others.outlines is None:
+        overlaps = _overlaps(some.xyxy, others.xyxy)  # (n, m)
+    else:
+        overlaps = rotated_overlaps(boxes_of(some.outlines), boxes_of(others.outlines))
     overlaps[some.class_id[:, None] != others.class_id[None]] = 0.0
     pairs: list[tuple[int, int]] = []
     while overlaps.size and overlaps.max() >= tolerance.overlap:

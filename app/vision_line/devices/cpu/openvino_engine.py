@@ -10,7 +10,6 @@ import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
 from vision_line.devices.model.agreement import Output
-from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
 from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
@@ -124,6 +123,6 @@ def _check_output(model: Model, path: Path, network: ov.Model) -> None:
     """Refuse an output that the head's decoder would misread; a dynamic file does not state its sizes before."""
     shape = network.output(0).get_partial_shape()
     sizes = [dim.get_length() if dim.is_static else None for dim in shape] if shape.rank.is_static else []
-    axis, size = (1, 4 + len(model.classes)) if model.head is HeadKind.YOLOV8 else (2, 6)
+    axis, size = 2 if model.head.is_end2end else 1, model.head.rows(len(model.classes))
     if len(sizes) != 3 or sizes[axis] != size:
         raise ModelError(f"{path}: expected axis {axis} of its output to be {size} for {model.head}, found {shape}")

@@ -14,9 +14,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors, split_rows
+from vision_line.devices.model.heads import BOX_ROWS, HeadDecoder, HeadKind, class_floors, split_rows
+from vision_line.devices.model.rotated_boxes import overlaps as rotated_overlaps
+from vision_line.devices.model.tasks import Task
 from vision_line.errors import RunError
-from vision_line.frames import Boxes
+from vision_line.frames import Boxes, ClassIds, Scores
 
 #: Places of each image that a reference keeps, those with the best scores, however low these are.
 PLACES = 32
@@ -36,8 +38,9 @@ class Reference:
     """What a right engine makes of a proof's images.
 
     `places` (images, k, 6): x1, y1, x2, y2 in input pixels, score, class; the k places with the best scores before
-    overlaps are suppressed. `detections` (m, 7): number of the image, then the same six, of what the head decodes to
-    above `FLOOR`. Places prove models that find nothing, detections prove what the user gets.
+    overlaps are suppressed; of rotated boxes (images, k, 7): centre, width, height, angle, score, class. `detections`
+    (m, 7 or 8): number of the image, then the same, of what the head decodes to above `FLOOR`. Places prove models that
+    find nothing, detections prove what the user gets.
     """
 
     places: NDArray[np.float32]
@@ -78,6 +81,11 @@ class DetectionAgreement:
             f"{self.same_places} of {self.places} places and {self.same_detections} of {self.expected} detections are "
             f"the same, {self.found} were found, scores differ by up to {self.worst_score:.2f}"
         )
+
+
+def place_columns(kind: HeadKind) -> int:
+    """Return how many numbers a reference keeps of a place: its box, score and class."""
+    return 7 if kind.task is Task.OBB else 6
 
 
 def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output]) -> Reference:
@@ -123,13 +131,13 @@ def weakness(reference: Reference) -> str:
     places = reference.places
     if len(places) < 2 or not places.size:
         return "expected two images or more"
-    telling = int((places[..., 4] >= _LEAST_TELLING_SCORE).sum())
+    telling = int((places[..., -2] >= _LEAST_TELLING_SCORE).sum())
     if telling < 2 * len(places):
         return f"only {telling} places score {_LEAST_TELLING_SCORE} or more"
     tolerance = Tolerance()
     same = 0
     for wanted, other in zip(places, np.roll(places, 1, axis=0), strict=True):
-        scores, logits = _differences(wanted, *_listed(other, 1 + int(places[..., 5].max())), tolerance.overlap)
+        scores, logits = _differences(wanted, *_listed(other, 1 + int(places[..., -1].max())), tolerance.overlap)
         same += int(((scores <= tolerance.score) & (logits <= tolerance.logit)).sum())
     if same > _count(places) * tolerance.share:
         return "its images give the same places"
@@ -148,13 +156,13 @@ def _compared(
     expected = len(reference.detections)
     paired = _paired(reference.detections, found, tolerance)
     same = int(paired.sum())
-    invented = int((found[~paired, 5] > FLOOR + tolerance.score).sum())
+    invented = int((found[~paired, -2] > FLOOR + tolerance.score).sum())
     forgiven = max(1.0, expected * (1.0 - tolerance.share))
     return DetectionAgreement(
         places=scores.size,
         same_places=same_places,
         expected=expected,
-        found=int((found[:, 5] > FLOOR).sum()),
+        found=int((found[:, -2] > FLOOR).sum()),
         same_detections=same,
         invented=invented,
         worst_score=float(scores.max(initial=0.0)),
@@ -165,30 +173,30 @@ def _compared(
 def _differences(
     wanted: NDArray[np.float32], boxes: Boxes, scores: NDArray[np.float32], overlap: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return how far each of the `wanted` places (k, 6) is from what was found: (k,) in scores, (k,) in logits.
+    """Return how far each of the `wanted` places (k, 6 or 7) is from what was found: (k,) in scores, (k,) in logits.
 
     Engines hand back their places in any order and number, so a place is looked for by its box: of all that overlap
     with it enough, the one with the nearest score of its class counts. A place that is nowhere is infinitely far.
     """
-    class_id = wanted[:, 5].astype(int)
+    class_id = wanted[:, -1].astype(int)
     found = scores[:, class_id].T  # (k, n)
-    logits = np.abs(_logit(found) - _logit(wanted[:, 4])[:, None])
-    logits[_overlaps(wanted[:, :4], boxes) < overlap] = np.inf
+    logits = np.abs(_logit(found) - _logit(wanted[:, -2])[:, None])
+    logits[_overlaps(wanted[:, :-2], boxes) < overlap] = np.inf
     nearest = logits.argmin(axis=1)
     rows = np.arange(len(wanted))
     distance = logits[rows, nearest]
-    difference = np.where(np.isfinite(distance), np.abs(found[rows, nearest] - wanted[:, 4]), wanted[:, 4])
+    difference = np.where(np.isfinite(distance), np.abs(found[rows, nearest] - wanted[:, -2]), wanted[:, -2])
     return difference.astype(np.float32), distance
 
 
 def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: Tolerance) -> NDArray[np.bool_]:
-    """Return which of `found` (n, 7) have one of `wanted` for themselves: same image and class, box, score."""
+    """Return which of `found` (n, 7 or 8) have one of `wanted` for themselves: same image and class, box, score."""
     paired = np.zeros(len(found), bool)
     if not len(wanted) or not len(found):
         return paired
-    alike = (wanted[:, None, 0] == found[:, 0]) & (wanted[:, None, 6] == found[:, 6])
-    alike &= np.abs(wanted[:, None, 5] - found[:, 5]) <= tolerance.score
-    overlaps = _overlaps(wanted[:, 1:5], found[:, 1:5])
+    alike = (wanted[:, None, 0] == found[:, 0]) & (wanted[:, None, -1] == found[:, -1])
+    alike &= np.abs(wanted[:, None, -2] - found[:, -2]) <= tolerance.score
+    overlaps = _overlaps(wanted[:, 1:-2], found[:, 1:-2])
     free = np.where(alike & (overlaps >= tolerance.overlap), overlaps, 0.0)
     while free.max() > 0.0:  # greedily, the best overlap first
         row, column = np.unravel_index(free.argmax(), free.shape)
@@ -200,24 +208,35 @@ def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: 
 def _detections(
     kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output], floor: float
 ) -> NDArray[np.float32]:
-    """Return what the heads decode to above `floor`, (n, 7): number of the image, box, score, class."""
+    """Return what the heads decode to above `floor`, (n, 7 or 8): number of the image, box, score, class."""
     head = HeadDecoder(kind, class_floors(classes, floor), nms_iou)
-    rows = [np.empty((0, 7), np.float32)]
+    rows = [np.empty((0, 1 + place_columns(kind)), np.float32)]
     for number, output in enumerate(outputs):
-        found = head.decode(output)
-        image = np.full(len(found), number, np.float32)
-        rows.append(np.column_stack([image, found.xyxy, found.score, found.class_id]).astype(np.float32))
+        boxes, score, class_id = _decoded(head, output)
+        image = np.full(len(score), number, np.float32)
+        rows.append(np.column_stack([image, boxes, score, class_id]).astype(np.float32))
     return np.concatenate(rows)
 
 
+def _decoded(head: HeadDecoder, output: Output) -> tuple[NDArray[np.float32], Scores, ClassIds]:
+    if head.kind.task is Task.OBB:
+        return head.decode_rotated(output)
+    found = head.decode(output)
+    return found.xyxy, found.score, found.class_id
+
+
 def _places(kind: HeadKind, classes: int, output: Output) -> tuple[Boxes, NDArray[np.float32]]:
-    """Return the boxes (n, 4) of all places as corners, and their scores (n, classes).
+    """Return the boxes (n, 4) of all places as corners, rotated ones (n, 5) as they are; and their scores (n, classes).
 
     Raises:
         RunError: not numbers.
     """
     if not np.isfinite(output).all():
         raise RunError("the engine returned scores, boxes or classes that are not numbers")
+    if kind is HeadKind.END2END_OBB:
+        return _listed(output[:, [0, 1, 2, 3, 6, 4, 5]], classes)
+    if kind is HeadKind.YOLOV8_OBB:
+        return output[[0, 1, 2, 3, -1]].T, output[BOX_ROWS:-1].T
     if kind is HeadKind.END2END:
         return _listed(output, classes)
     centre, half = output[:2], output[2:4] / 2
@@ -233,10 +252,10 @@ def _places(kind: HeadKind, classes: int, output: Output) -> tuple[Boxes, NDArra
 
 
 def _listed(rows: NDArray[np.float32], classes: int) -> tuple[Boxes, NDArray[np.float32]]:
-    """Return boxes and scores (n, classes) of rows (n, 6) that have a score for one class each."""
+    """Return boxes and scores (n, classes) of rows (n, 6 or 7) that have a score for one class each."""
     scores = np.zeros((len(rows), classes), np.float32)
-    scores[np.arange(len(rows)), np.clip(rows[:, 5].astype(int), 0, classes - 1)] = rows[:, 4]
-    return rows[:, :4], scores
+    scores[np.arange(len(rows)), np.clip(rows[:, -1].astype(int), 0, classes - 1)] = rows[:, -2]
+    return rows[:, :-2], scores
 
 
 def _best_places(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -246,7 +265,9 @@ def _best_places(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.float3
 
 
 def _overlaps(first: Boxes, second: Boxes) -> NDArray[np.float32]:
-    """Return the intersection over union (n, m) of boxes (n, 4) and (m, 4); 0 where a box is empty."""
+    """Return the overlaps (n, m) of boxes (n, 4) and (m, 4); 0 where a box is empty. Rotated ones (n, 5): ProbIoU."""
+    if first.shape[1] == 5:
+        return rotated_overlaps(first, second).astype(np.float32)
     corner = np.maximum(first[:, None, :2], second[None, :, :2])
     sides = np.minimum(first[:, None, 2:], second[None, :, 2:]) - corner
     shared = np.prod(np.maximum(sides, 0.0), axis=2)

@@ -150,13 +150,14 @@ class Bundle(_Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Name of the model, shown and logged."""
     task: Task
-    """What the model is for: `detect`, boxes."""
+    """What the model is for: `detect`, boxes, or `obb`, rotated boxes."""
     classes: tuple[ClassName, ...] = Field(min_length=1)
     """Class names in the order of the network's outputs."""
     stride: int = Field(ge=1, le=256)
     """Input sides are multiples of this."""
     head: HeadKind
-    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6) x1 y1 x2 y2 score class."""
+    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6) x1 y1 x2 y2 score class; `yolov8-obb` and
+    `end2end-obb` of the task `obb`: (1, 5 + classes, n) and (1, n, 7), centre, width, height ... angle."""
     model: BundleModel
     """The model file."""
     input_shapes_hw: tuple[tuple[Side, Side], ...] = Field(min_length=1)
@@ -184,6 +185,8 @@ class Bundle(_Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Bundle:
         check_class_names(self.classes)
+        if self.head.task is not self.task:
+            raise ValueError(f"head: expected one of the task {str(self.task)!r}, found {str(self.head)!r}")
         if any(side % self.stride for shape in self.input_shapes_hw for side in shape):
             raise ValueError(f"input_shapes_hw: sides must be multiples of the stride {self.stride}")
         if not self.model.input.dynamic and len(self.input_shapes_hw) != 1:

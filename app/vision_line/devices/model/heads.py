@@ -10,6 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.rotated_boxes import RotatedBoxes, hulls_of, outlines_of, suppress_rotated
+from vision_line.devices.model.tasks import Task
 from vision_line.errors import RunError
 from vision_line.frames import Boxes, ClassIds, Detections, Scores
 
@@ -38,6 +40,33 @@ class HeadKind(StrEnum):
     YOLOV8 = "yolov8"  # (4 + classes, n): centre x, y, width, height, class scores; NMS outside (v8, 11, ...)
     # or of engines on a GPU, with many classes, (6, n): centre x, y, width, height, the best score, its class
     END2END = "end2end"  # (n, 6): x1, y1, x2, y2, score, class; nothing left to suppress (v10, 26, exports with NMS)
+    # Rotated boxes: centre x, y, width, height, and the angle in radians behind all else.
+    YOLOV8_OBB = "yolov8-obb"  # (4 + classes + 1, n)
+    END2END_OBB = "end2end-obb"  # (n, 7)
+
+    @property
+    def is_end2end(self) -> bool:
+        """Whether nothing is left to suppress, and a row of the output is a box."""
+        return self in _END2END
+
+    @property
+    def task(self) -> Task:
+        """What models with this output are for."""
+        return Task.OBB if self in _ROTATED else Task.DETECT
+
+    def rows(self, classes: int) -> int:
+        """Return how many numbers the output has of a box, of a model with `classes`."""
+        return (6 if self.is_end2end else BOX_ROWS + classes) + (self in _ROTATED)
+
+
+_END2END = frozenset({HeadKind.END2END, HeadKind.END2END_OBB})
+_ROTATED = frozenset({HeadKind.YOLOV8_OBB, HeadKind.END2END_OBB})
+
+
+def head_of(task: Task, *, is_end2end: bool) -> HeadKind:
+    """Return the layout of a model's output."""
+    (found,) = (kind for kind in HeadKind if kind.task is task and kind.is_end2end == is_end2end)
+    return found
 
 
 def has_best_class(classes: int) -> bool:
@@ -76,9 +105,11 @@ class HeadDecoder:
         Raises:
             RunError: the scores, or the boxes or classes of what counts, are not numbers.
         """
+        if self.kind is HeadKind.YOLOV8:
+            return self._decode_yolov8(output)
         if self.kind is HeadKind.END2END:
             return self._decode_end2end(output)
-        return self._decode_yolov8(output)
+        return _outlined(*self.decode_rotated(output))
 
     def _decode_yolov8(self, output: Output) -> Detections:
         classes = len(self.score_floor)
@@ -98,6 +129,37 @@ class HeadDecoder:
             found = found[wanted]
         return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
 
+    def decode_rotated(self, output: Output) -> tuple[RotatedBoxes, Scores, ClassIds]:
+        """Return the rotated boxes (n, 5) in `output`, their scores and classes, as `decode` does.
+
+        A box without extent is none. Raises RunError as `decode`, and where an angle is not a number.
+        """
+        if self.kind is HeadKind.END2END_OBB:
+            boxes, score, class_id = self._rotated_rows(output)
+            rows = np.argsort(-score, kind="stable")
+        else:
+            boxes, score, class_id = self._rotated_columns(output)
+            rows = suppress_rotated(boxes, score, class_id, self.nms_iou, self.max_detections)
+        rows = limited(rows, class_id, self.max_detections)
+        return boxes[rows], score[rows], class_id[rows]
+
+    def _rotated_rows(self, output: Output) -> tuple[RotatedBoxes, Scores, ClassIds]:
+        _check_numbers(output[:, 4])
+        class_id = _class_ids(output[:, 5], len(self.score_floor))
+        rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
+        return _with_extent(output[rows][:, [0, 1, 2, 3, 6]], output[rows, 4], class_id[rows])
+
+    def _rotated_columns(self, output: Output) -> tuple[RotatedBoxes, Scores, ClassIds]:
+        best = np.maximum.reduce(output[BOX_ROWS:-1])
+        _check_numbers(best)
+        candidates = output.take(np.flatnonzero(best > self._lowest_floor), axis=1)
+        scores = candidates[BOX_ROWS:-1]
+        class_id = scores.argmax(axis=0).astype(np.int32)
+        score = scores.max(axis=0, initial=0.0)
+        wanted = score > self.score_floor[class_id]
+        boxes = np.concatenate([candidates[:BOX_ROWS], candidates[-1:]]).T
+        return _with_extent(boxes[wanted], score[wanted], class_id[wanted])
+
     def _decode_end2end(self, output: Output) -> Detections:
         _check_numbers(output[:, 4])
         class_id = _class_ids(output[:, 5], len(self.score_floor))
@@ -105,6 +167,17 @@ class HeadDecoder:
         rows = limited(rows[np.argsort(-output[rows, 4], kind="stable")], class_id, self.max_detections)
         _check_numbers(output[rows, :4])
         return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows])
+
+
+def _with_extent(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> tuple[RotatedBoxes, Scores, ClassIds]:
+    _check_numbers(boxes)
+    extended = (boxes[:, 2:4] > 0).all(axis=1)
+    return boxes[extended], score[extended], class_id[extended]
+
+
+def _outlined(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> Detections:
+    outlines = outlines_of(boxes)
+    return Detections(hulls_of(outlines), score, class_id, outlines)
 
 
 def _class_ids(numbers: Output, classes: int) -> ClassIds:

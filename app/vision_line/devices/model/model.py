@@ -12,11 +12,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from vision_line.devices.model.agreement import place_columns
 from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant, InputDtype, check_class_names
-from vision_line.devices.model.heads import HeadKind
+from vision_line.devices.model.heads import HeadKind, head_of
 from vision_line.devices.model.onnx_header import FLOAT16, FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
-from vision_line.devices.model.tasks import task_problem
+from vision_line.devices.model.tasks import Task, task_problem
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
@@ -29,7 +30,7 @@ DEFAULT_NMS_IOU = 0.7
 
 _DTYPES: dict[int, InputDtype] = {FLOAT32: "float32", FLOAT16: "float16"}
 
-_WANTED = "a detection model exported by Ultralytics to ONNX"
+_WANTED = "a detection or OBB model exported by Ultralytics to ONNX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class ModelVariant:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A detection model that was checked and can be given to a device.
+    """A detection model, of upright or rotated boxes, that was checked and can be given to a device.
 
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
     whether others are possible at all. Two models with the same `sha256` give the same detections. `variants` are the
@@ -152,9 +153,13 @@ def _proof(folder: Path, bundle: Bundle) -> Proof | None:
     path = folder / bundle.proof.file
     content = _read_hashed(path, bundle.proof.sha256)
     try:
-        return unpack_proof(content)
+        proof = unpack_proof(content)
     except ValueError as exc:
         raise ModelError(f"{path}: not a usable proof: {exc}") from exc
+    wanted = place_columns(bundle.head)
+    if any(reference.places.shape[2] != wanted for reference in proof.references.values()):
+        raise ModelError(f"{path}: not a usable proof: expected places of {wanted} columns, as of a {bundle.head} head")
+    return proof
 
 
 def _read_hashed(path: Path, sha256: str) -> bytes:
@@ -189,11 +194,11 @@ def _open_exported(path: Path) -> Model:
     sha256 = hashlib.sha256(content).hexdigest()
     header = _header(path, content)
     metadata = header.metadata
-    _check_task(path, metadata)
+    task = _task(path, metadata)
     classes = _class_names(path, metadata)
     network_input = _checked_input(path, header)
     fixed = _fixed_shape(network_input)
-    head = _head(path, header, len(classes))
+    head = _head(path, header, task, len(classes))
     _check_class_count(path, header, head, len(classes))
     return Model(
         name=path.stem,
@@ -255,12 +260,13 @@ def _fixed_shape(network_input: TensorInfo) -> ShapeHW | None:
     return None if height is None or width is None else (height, width)
 
 
-def _check_task(path: Path, metadata: dict[str, str]) -> None:
+def _task(path: Path, metadata: dict[str, str]) -> Task:
     task = metadata.get("task")
     if task is None:
         raise ModelError(f"{path}: no 'task' in its metadata, expected {_WANTED} or a bundle")
     if problem := task_problem(task):
         raise ModelError(f"{path}: {problem}")
+    return Task(task)
 
 
 def _literal(path: Path, metadata: dict[str, str], key: str) -> Any:
@@ -301,14 +307,15 @@ def _exported_shape(path: Path, metadata: dict[str, str]) -> ShapeHW:
     raise ModelError(f"{path}: metadata 'imgsz': expected [height, width], found {metadata['imgsz'][:80]!r}")
 
 
-def _head(path: Path, header: OnnxHeader, classes: int) -> HeadKind:
+def _head(path: Path, header: OnnxHeader, task: Task, classes: int) -> HeadKind:
     if len(header.outputs) != 1 or len(header.outputs[0].shape) != 3:
         raise ModelError(f"{path}: expected one output of three axes, found {[info.shape for info in header.outputs]}")
     _, rows, columns = header.outputs[0].shape
+    raw, end2end = (head_of(task, is_end2end=is_end2end) for is_end2end in (False, True))
     if header.metadata.get("end2end") == "True" or _exported_with_nms(path, header.metadata):
-        return HeadKind.END2END
+        return end2end
     # exports from before the metadata said so
-    return HeadKind.END2END if columns == 6 and rows != 4 + classes else HeadKind.YOLOV8
+    return end2end if columns == end2end.rows(classes) and rows != raw.rows(classes) else raw
 
 
 def _exported_with_nms(path: Path, metadata: dict[str, str]) -> bool:
@@ -320,7 +327,7 @@ def _exported_with_nms(path: Path, metadata: dict[str, str]) -> bool:
 
 def _check_class_count(path: Path, header: OnnxHeader, head: HeadKind, classes: int) -> None:
     shapes = [info.shape for info in header.outputs]
-    wanted = (1, 4 + classes, "n") if head is HeadKind.YOLOV8 else (1, "n", 6)
-    axis, size = (1, 4 + classes) if head is HeadKind.YOLOV8 else (2, 6)
+    size = head.rows(classes)
+    wanted, axis = ((1, "n", size), 2) if head.is_end2end else ((1, size, "n"), 1)
     if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][axis] not in (size, None):
         raise ModelError(f"{path}: expected one output {wanted} for {classes} classes and head {head}, found {shapes}")

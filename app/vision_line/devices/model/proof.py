@@ -4,8 +4,9 @@
 One file, `proof.npz`, without pickles. Its arrays:
 
     pictures                      uint8 (n, h, w, 3) RGB: inputs before the factor 1/255, of any one size
-    VARIANT/HxW/places            float32 (n, k, 6): the k best places of each image, see `agreement.Reference`
-    VARIANT/HxW/detections        float32 (m, 7): image, then what its decoded head holds at `agreement.FLOOR`
+    VARIANT/HxW/places            float32 (n, k, 6): the k best places of each image, see `agreement.Reference`;
+                                  (n, k, 7) of rotated boxes
+    VARIANT/HxW/detections        float32 (m, 7 or 8): image, then what its decoded head holds at `agreement.FLOOR`
 
 VARIANT names a `ModelVariant` and HxW an input shape: each pair has a reference of its own, the
 output of that very file executed in float32. An image serves every shape: it is repeated or cut, see `shaped`.
@@ -130,8 +131,9 @@ def unpack_proof(content: bytes) -> Proof:
 
 def _reference(arrays: Mapping[str, NDArray[np.generic]], key: str, images: int) -> Reference:
     places, detections = arrays[f"{key}/places"], arrays[f"{key}/detections"]
-    _check(places, np.float32, (images, None, 6))
-    _check(detections, np.float32, (None, 7))
+    columns = 7 if places.shape[-1:] == (7,) else 6
+    _check(places, np.float32, (images, None, columns))
+    _check(detections, np.float32, (None, 1 + columns))
     return Reference(places.astype(np.float32), detections.astype(np.float32))
 
 

@@ -10,11 +10,11 @@ class Task(StrEnum):
     """What a model is trained for. Stable: as in Ultralytics' metadata, and written in `bundle.json`."""
 
     DETECT = "detect"  # boxes
+    OBB = "obb"  # rotated boxes
 
 
 #: What Ultralytics' other tasks are, in words.
 _OTHERS = {
-    "obb": "rotated boxes",
     "segment": "segmentation: masks of objects",
     "semantic": "segmentation: a class for each pixel",
     "pose": "poses: keypoints",

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.frames import Boxes, Detections
+from vision_line.frames import Boxes, Detections, Outlines
 from vision_line.ports import ShapeHW
 
 
@@ -76,6 +76,11 @@ class Letterbox:
         boxes: Boxes = (xyxy - self._offset_xyxy) / self._ratio_xyxy
         return np.minimum(np.maximum(boxes, np.float32(0), out=boxes), self._limit_xyxy, out=boxes)
 
+    def outlines_to_frame(self, outlines: Outlines) -> Outlines:
+        """Return corners (n, 4, 2) in input pixels in frame pixels, not clipped: a cut rotated box is none."""
+        moved: Outlines = (outlines - self._offset_xyxy[:2]) / self._ratio_xyxy[:2]
+        return moved
+
     def to_input(self, xyxy: Boxes) -> Boxes:
         """Return boxes (n, 4) in frame pixels as boxes in input pixels."""
         scaled: Boxes = xyxy * self._ratio_xyxy + self._offset_xyxy
@@ -87,6 +92,7 @@ def in_frame(found: Detections, box: Letterbox) -> Detections:
     if not len(found):
         return found
     xyxy = box.to_frame(found.xyxy)
-    seen = Detections(xyxy, found.score, found.class_id)
+    outlines = None if found.outlines is None else box.outlines_to_frame(found.outlines)
+    seen = Detections(xyxy, found.score, found.class_id, outlines)
     inside: NDArray[np.bool_] = np.logical_and.reduce(xyxy[:, 2:] > xyxy[:, :2], axis=1)
     return seen if inside.all() else seen[inside]

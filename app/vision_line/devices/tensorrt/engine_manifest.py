@@ -16,7 +16,6 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import Model
 from vision_line.documented import Documented
 from vision_line.errors import DeviceError
@@ -103,7 +102,7 @@ class EngineManifest(Documented, BaseModel):
 
 def top_k(model: Model) -> int | None:
     """Return how many anchors of a frame an engine of `model` hands back at most; None: its output is as it is."""
-    return TOP_K if model.head is HeadKind.YOLOV8 else None
+    return None if model.head.is_end2end else TOP_K
 
 
 def engine_path(folder: Path, model: Model, shape_hw: ShapeHW, target: Target) -> Path:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vision_line.devices.model.heads import BOX_ROWS, has_best_class
+from vision_line.devices.model.heads import BOX_ROWS, HeadKind, has_best_class
 from vision_line.devices.model.model import Model
 from vision_line.errors import DeviceError, ModelError
 from vision_line.ports import ShapeHW
@@ -20,12 +20,14 @@ if TYPE_CHECKING:
 def keep_best_anchors(
     trt: ModuleType, network: tensorrt.INetworkDefinition, model: Model, shape_hw: ShapeHW, limit: int
 ) -> None:
-    """Reduce the output (n, 4 + classes, anchors) to the anchors whose best class scores highest.
+    """Reduce the output to the anchors whose best class scores highest.
 
-    The output keeps its name; it has `limit` columns, or as many as there are anchors at `shape_hw` if these are fewer,
-    in descending order of their best score. Detections are the same unless more than `limit` anchors of one frame lie
-    above the score floor; the weakest are lost then. Its rows stay what they are, or with many classes become the box,
-    the best class's score, and that class's number, see `has_best_class`: a box counts for its best class only.
+    It is (n, 4 + classes, anchors), of rotated boxes (n, 5 + classes, anchors). It keeps its name; it has `limit`
+    columns, or as many as there are anchors at `shape_hw` if these are fewer, in descending order of their best score.
+    Detections are the same unless more than `limit` anchors of one frame lie
+    above the score floor; the weakest are lost then. Its rows stay what they are, or of upright boxes with many classes
+    become the box, the best class's score, and that class's number, see `has_best_class`: a box counts for its best
+    class only.
 
     Args:
         trt: the library's module.
@@ -50,7 +52,7 @@ def keep_best_anchors(
     network.unmark_output(output)
     output.name = f"{name}_all"
     reduced = columns.get_output(0)
-    if has_best_class(classes):
+    if model.head is HeadKind.YOLOV8 and has_best_class(classes):
         reduced = _with_best_class(trt, network, reduced, classes)
     reduced.name = name
     network.mark_output(reduced)
@@ -82,7 +84,7 @@ def _count_anchors(network: tensorrt.INetworkDefinition, model: Model, shape_hw:
     network_input.shape = (-1, 3, *shape_hw)
     found = tuple(network.get_output(0).shape)
     network_input.shape = free
-    rows = BOX_ROWS + len(model.classes)
+    rows = model.head.rows(len(model.classes))
     if network.num_outputs != 1 or len(found) != 3 or found[1] != rows or found[2] < 1:
         raise ModelError(f"{model.path}: expected one output (batch, {rows}, anchors) at {shape_hw}, found {found}")
     return int(found[2])

@@ -154,6 +154,7 @@ class EventTracker:
                 hits=track.hits,
                 score=defect.last.score,
                 xyxy=defect.last.xyxy,
+                outline=defect.last.outline,
                 also=tuple(self._classes[number] for number in defect.classes(self._min_hits) - {track.class_id}),
             )
             for track in self._seen().values()
@@ -216,7 +217,7 @@ class EventTracker:
     def _observe(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
         x1, y1, x2, y2 = detections.xyxy[row].tolist()
         score, class_id = float(detections.score[row]), int(detections.class_id[row])
-        observation = Observation(frame.sequence, score, (x1, y1, x2, y2))
+        observation = Observation(frame.sequence, score, (x1, y1, x2, y2), detections.outline(row))
         defect = self._defects.get(track.number)
         if defect is None:
             at_s = frame.captured_s
@@ -337,6 +338,7 @@ class EventTracker:
             score=defect.best.score,
             top_score=defect.scores[defect.class_id][0],
             xyxy=defect.best.xyxy,
+            outline=defect.best.outline,
             sequence=defect.best.sequence,
             hits=track.hits,
             first_seen_s=defect.first_s,

@@ -79,7 +79,8 @@ def _placed(event: sqlite3.Row, sequence: int) -> PixelBox:
     after = next((n for n, (at, _) in enumerate(known) if at >= sequence and n), len(known) - 1)
     (at0, box0), (at1, box1) = known[after - 1], known[after]
     share = (sequence - at0) / (at1 - at0)
-    return PixelBox(*(a + share * (b - a) for a, b in zip(box0.edges, box1.edges, strict=True)))
+    x1, y1, x2, y2 = (a + share * (b - a) for a, b in zip(box0.edges, box1.edges, strict=True))
+    return PixelBox(x1, y1, x2, y2)
 
 
 def _known(event: sqlite3.Row) -> Iterator[tuple[int, PixelBox]]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from vision_line import __version__
 from vision_line.records.formats import iso_utc
+from vision_line.records.outlines import area_of
 from vision_line.reviews.handoff.reviewed_image import PixelBox, ReviewedImage, TrueDefect
 
 IMAGES = "images"
@@ -30,7 +31,13 @@ def coco_files(images: Sequence[ReviewedImage], classes: Mapping[str, int]) -> d
         ],
     }
     results = [
-        {"image_id": number, "category_id": classes[one.class_name], "bbox": _bbox(one.box), "score": one.score}
+        {
+            "image_id": number,
+            "category_id": classes[one.class_name],
+            "bbox": _bbox(one.box),
+            **({} if one.box.outline is None else {"segmentation": _polygon(one.box)}),
+            "score": one.score,
+        }
         for number, image in enumerate(images, 1)
         for one in image.found
         if one.class_name in classes
@@ -68,9 +75,9 @@ def _annotation(defect: TrueDefect) -> dict[str, object]:
     score = {} if defect.score is None else {"score": defect.score}  # the line did not find it
     return {
         "bbox": _bbox(defect.box),
-        "area": round(defect.box.area, 2),
+        "area": round(defect.box.area if defect.box.outline is None else area_of(defect.box.outline), 2),
         "iscrowd": 0,
-        "segmentation": [],
+        "segmentation": _polygon(defect.box),
         "reviewed": defect.is_reviewed,
         **score,
     }
@@ -78,6 +85,11 @@ def _annotation(defect: TrueDefect) -> dict[str, object]:
 
 def _bbox(box: PixelBox) -> list[float]:
     return [round(value, 2) for value in (box.x1, box.y1, box.x2 - box.x1, box.y2 - box.y1)]
+
+
+def _polygon(box: PixelBox) -> list[list[float]]:
+    """Return the outline of a rotated box as a polygon; none of an upright one."""
+    return [] if box.outline is None else [[round(value, 2) for value in box.outline]]
 
 
 def _json(content: object) -> bytes:

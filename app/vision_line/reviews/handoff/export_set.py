@@ -75,7 +75,7 @@ def export_set(
             answered=answered,
             left_out=left_out,
             classes=classes,
-            splits=Counter(split.value for split in splits if file_format is SetFormat.YOLO),
+            splits=Counter(split.value for split in splits if file_format.is_yolo),
             models=_models(images),
             head=head(reviews),
         )
@@ -84,7 +84,7 @@ def export_set(
             place = folder / name
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_bytes(content)
-        if file_format is SetFormat.YOLO:
+        if file_format.is_yolo:
             _sort_images(folder, images, splits)
     return ExportedSet(len(images), facts.splits, left_out)
 
@@ -116,7 +116,7 @@ def _new_folder(output: Path) -> Iterator[Path]:
 
 def _classes(rows: sqlite3.Connection, images: Sequence[ReviewedImage], file_format: SetFormat) -> dict[str, int]:
     """Return the classes with numbers from 1: of YOLO the newest model's alone, in its order; else all there are."""
-    if file_format is SetFormat.YOLO:
+    if file_format.is_yolo:
         (newest,) = rows.execute("SELECT classes FROM runs ORDER BY run DESC LIMIT 1").fetchone()
         return {str(name): number for number, name in enumerate(json.loads(newest), 1)}
     classes = known_classes(rows)
@@ -159,7 +159,7 @@ def _divided(
     images: Sequence[ReviewedImage], file_format: SetFormat, left_out: Counter[LeftOut]
 ) -> tuple[list[ReviewedImage], list[Split]]:
     """Return the images that stay, with what each is for."""
-    if file_format is not SetFormat.YOLO:
+    if not file_format.is_yolo:
         return list(images), [Split.TRAIN] * len(images)
     sides = split_images(images)
     left_out[LeftOut.BESIDE_THE_SPLIT] += sides.count(None)
@@ -169,8 +169,10 @@ def _divided(
 
 def _files(facts: CardFacts, splits: Sequence[Split], folder: str) -> dict[str, bytes]:
     match facts.file_format:
-        case SetFormat.YOLO:
-            return yolo_files(list(zip(facts.images, splits, strict=True)), list(facts.classes))
+        case SetFormat.YOLO | SetFormat.YOLO_OBB:
+            is_rotated = facts.file_format is SetFormat.YOLO_OBB
+            divided = list(zip(facts.images, splits, strict=True))
+            return yolo_files(divided, list(facts.classes), is_rotated=is_rotated)
         case SetFormat.COCO:
             return coco_files(facts.images, facts.classes)
         case _:

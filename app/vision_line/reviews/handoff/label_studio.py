@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
+from vision_line.records.outlines import sides_of
 from vision_line.reviews.handoff.reviewed_image import PixelBox, ReviewedImage, StoredFrame
 
 TASKS, CONFIG = "tasks.json", "label_config.xml"
@@ -63,6 +64,8 @@ def _task(image: ReviewedImage, folder: str, version: str) -> dict[str, object]:
 
 
 def _result(name: str, class_name: str, box: PixelBox, frame: StoredFrame) -> dict[str, object]:
+    x, y = box.corners[:2]  # what Label Studio turns a rectangle around
+    width, height, rotation = sides_of(box.corners)
     return {
         "id": name,
         "type": "rectanglelabels",
@@ -72,11 +75,11 @@ def _result(name: str, class_name: str, box: PixelBox, frame: StoredFrame) -> di
         "original_height": frame.height,
         "image_rotation": 0,
         "value": {
-            "x": _percent(box.x1, frame.width),
-            "y": _percent(box.y1, frame.height),
-            "width": _percent(box.x2 - box.x1, frame.width),
-            "height": _percent(box.y2 - box.y1, frame.height),
-            "rotation": 0,
+            "x": _percent(x, frame.width),
+            "y": _percent(y, frame.height),
+            "width": _percent(width, frame.width),
+            "height": _percent(height, frame.height),
+            "rotation": round(rotation % 360, 4) if rotation else 0,
             "rectanglelabels": [class_name],
         },
     }

@@ -8,6 +8,8 @@ from enum import StrEnum
 from hashlib import blake2b
 from pathlib import PurePosixPath
 
+from vision_line.frames import Outline
+
 #: Boxes that overlap by this IoU show the same defect; as the second one that evaluations match by.
 SAME_IOU = 0.33
 
@@ -28,22 +30,31 @@ RANK = {reason: rank for rank, reason in enumerate(Reason)}
 
 @dataclass(frozen=True, slots=True)
 class PixelBox:
-    """Edges in pixels of the stored image."""
+    """Edges in pixels of the stored image; `outline` are the corners of a rotated box, which the edges enclose."""
 
     x1: float
     y1: float
     x2: float
     y2: float
+    outline: Outline | None = None
 
     def within(self, width: int, height: int) -> PixelBox | None:
         """Return what of it lies in the image, None where nothing does."""
-        cut = PixelBox(max(0.0, self.x1), max(0.0, self.y1), min(float(width), self.x2), min(float(height), self.y2))
+        left, top, right, bottom = self.edges
+        cut = PixelBox(
+            max(0.0, left), max(0.0, top), min(float(width), right), min(float(height), bottom), self.outline
+        )
         return cut if cut.area > 0 else None
 
     @property
     def area(self) -> float:
         """Pixels, 0 where the edges are crossed."""
         return max(0.0, self.x2 - self.x1) * max(0.0, self.y2 - self.y1)
+
+    @property
+    def corners(self) -> Outline:
+        """The four corners, x, y, x, y ..., one behind the other; also of an upright box."""
+        return self.outline or (self.x1, self.y1, self.x2, self.y1, self.x2, self.y2, self.x1, self.y2)
 
     @property
     def edges(self) -> tuple[float, float, float, float]:

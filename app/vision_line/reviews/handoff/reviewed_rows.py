@@ -6,14 +6,16 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 from vision_line.records.file_tables import AUDITS, EVIDENCE, NEAR_MISSES
+from vision_line.records.outlines import outline_in
 from vision_line.records.row_models import model_of_row
 from vision_line.reviews.answer import ItemKey, ItemKind
 from vision_line.reviews.handoff.reviewed_image import LineDetection, PixelBox, StoredFrame
 
 _FRAME = f"r.run, r.run_id, t.camera, t.station, t.width, t.height, {model_of_row('model_sha256')} AS model_sha256"
-_BOX = "t.x1, t.y1, t.x2, t.y2, t.class, t.score"
+_BOX = "t.x1, t.y1, t.x2, t.y2, t.outline, t.class, t.score"
 _IMAGE = "e.path, e.sha256, e.deleted_utc"
 #: `shown`: the sequence of the frame that the image shows; `boxed`: that of the row's own box.
 _SQL = {
@@ -28,7 +30,7 @@ _SQL = {
         t.sequence AS shown FROM audits t JOIN runs r ON r.run = t.run
         WHERE r.run_id = ? AND t.camera = ? AND t.sequence = ?""",  # noqa: S608  the same
 }
-_DETECTIONS = """SELECT class, score, x1, y1, x2, y2, event_id FROM detections
+_DETECTIONS = """SELECT class, score, x1, y1, x2, y2, outline, event_id FROM detections
     WHERE run = ? AND camera = ? AND sequence = ? ORDER BY detection"""
 #: Events that go on through a frame and have no detection in it: one below the threshold keeps an event going.
 _FAINT = """SELECT event_id FROM events e WHERE run = ? AND camera = ? AND ? BETWEEN first_sequence AND last_sequence
@@ -41,6 +43,13 @@ _FOLDERS = {
     ItemKind.NEAR_MISS: NEAR_MISSES.folder,
     ItemKind.AUDIT: AUDITS.folder,
 }
+
+
+class AuditedDetection(TypedDict):
+    """One of what was found in an audited frame, as far as it is read here."""
+
+    box: list[float]
+    outline: NotRequired[list[float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,8 +142,13 @@ def _own(row: sqlite3.Row) -> LineDetection | None:
 
 
 def _box(row: sqlite3.Row) -> PixelBox:
-    return PixelBox(row["x1"], row["y1"], row["x2"], row["y2"])
+    return PixelBox(row["x1"], row["y1"], row["x2"], row["y2"], outline_in(row["outline"]))
 
 
 def _audited(text: str) -> tuple[LineDetection, ...]:
-    return tuple(LineDetection(one["class"], one["score"], PixelBox(*one["box"])) for one in json.loads(text))
+    return tuple(LineDetection(one["class"], one["score"], _audited_box(one)) for one in json.loads(text))
+
+
+def _audited_box(found: AuditedDetection) -> PixelBox:
+    x1, y1, x2, y2 = found["box"]
+    return PixelBox(x1, y1, x2, y2, tuple(found["outline"]) if "outline" in found else None)

@@ -10,5 +10,11 @@ class SetFormat(StrEnum):
     """What a set is for."""
 
     YOLO = "yolo"  # `vision-line-compress`, Ultralytics
+    YOLO_OBB = "yolo-obb"  # Ultralytics' models of rotated boxes
     COCO = "coco"  # CVAT, FiftyOne, pycocotools
     LABEL_STUDIO = "label-studio"
+
+    @property
+    def is_yolo(self) -> bool:
+        """Whether its images are divided into those to train and those to validate with."""
+        return self in {SetFormat.YOLO, SetFormat.YOLO_OBB}

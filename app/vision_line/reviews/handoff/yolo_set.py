@@ -21,10 +21,19 @@ def image_name(image: ReviewedImage, split: Split) -> str:
     return f"images/{split}/{image.file_name}"
 
 
-def yolo_files(images: Sequence[tuple[ReviewedImage, Split]], classes: Sequence[str]) -> dict[str, bytes]:
-    """Return `data.yaml` and the label files by name; `classes` are those of the model, in its order."""
+def yolo_files(
+    images: Sequence[tuple[ReviewedImage, Split]], classes: Sequence[str], *, is_rotated: bool = False
+) -> dict[str, bytes]:
+    """Return `data.yaml` and the label files by name; `classes` are those of the model, in its order.
+
+    `is_rotated`: of each box the four corners, as models of rotated boxes are trained with; also of upright ones.
+    """
+    label = _corners if is_rotated else _label
     labels = {
-        f"labels/{split}/{PurePosixPath(image.file_name).stem}.txt": _labels(image, classes) for image, split in images
+        f"labels/{split}/{PurePosixPath(image.file_name).stem}.txt": "".join(
+            f"{classes.index(one.class_name)} {label(one, image)}\n" for one in image.defects
+        ).encode()
+        for image, split in images
     }
     splits = [split for split in Split if any(split is own for _, own in images)]
     lines = [*(f"{split}: images/{split}" for split in splits), "names:"]
@@ -38,11 +47,7 @@ def _quoted(name: str) -> str:
     return f'"{"".join(signs)}"'
 
 
-def _labels(image: ReviewedImage, classes: Sequence[str]) -> bytes:
-    return "".join(f"{_label(one, image, classes)}\n" for one in image.defects).encode()
-
-
-def _label(defect: TrueDefect, image: ReviewedImage, classes: Sequence[str]) -> str:
+def _label(defect: TrueDefect, image: ReviewedImage) -> str:
     box, frame = defect.box, image.frame
     shares = (
         (box.x1 + box.x2) / 2 / frame.width,
@@ -50,4 +55,11 @@ def _label(defect: TrueDefect, image: ReviewedImage, classes: Sequence[str]) -> 
         (box.x2 - box.x1) / frame.width,
         (box.y2 - box.y1) / frame.height,
     )
-    return " ".join([str(classes.index(defect.class_name)), *(f"{share:.6f}" for share in shares)])
+    return " ".join(f"{share:.6f}" for share in shares)
+
+
+def _corners(defect: TrueDefect, image: ReviewedImage) -> str:
+    """Return corners in shares of the image, those outside moved to its edge: else Ultralytics drops the image."""
+    sides = image.frame.width, image.frame.height
+    shares = (min(max(value / sides[n % 2], 0.0), 1.0) for n, value in enumerate(defect.box.corners))
+    return " ".join(f"{share:.6f}" for share in shares)
