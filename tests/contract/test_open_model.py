@@ -87,8 +87,14 @@ def test_quantized_exports_are_int8(write_model: WriteModel) -> None:
         ({"end2end": True, "args": None}, HeadKind.END2END),
         ({"end2end": True, "metadata_end2end": "False", "args": "{'nms': True}"}, HeadKind.END2END),
         ({"end2end": True, "metadata_end2end": None, "shape_hw": (64, 96)}, HeadKind.END2END),
+        ({"rotated": True}, HeadKind.YOLOV8_OBB),
+        ({"rotated": True, "end2end": True}, HeadKind.END2END_OBB),
+        ({"rotated": True, "end2end": True, "metadata_end2end": None, "shape_hw": (64, 96)}, HeadKind.END2END_OBB),
     ],
-    ids=["raw", "end-to-end", "end-to-end, no arguments", "exported with NMS", "from before the metadata said so"],
+    ids=[
+        *("raw", "end-to-end", "end-to-end, no arguments", "exported with NMS", "from before the metadata said so"),
+        *("rotated", "rotated end-to-end", "rotated, from before"),
+    ],
 )
 def test_the_head_is_recognised(write_model: WriteModel, arguments: dict[str, Any], head: HeadKind) -> None:
     """The metadata says which head it is, and where it does not a last axis of 6."""
@@ -98,10 +104,10 @@ def test_the_head_is_recognised(write_model: WriteModel, arguments: dict[str, An
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"task": "segment"}, "task 'segment'.*, expected 'detect'"),
-        ({"task": "pose"}, r"is a model for the task 'pose' \(poses: keypoints\), expected 'detect'"),
+        ({"task": "segment"}, "task 'segment'.*, expected 'detect' or 'obb'"),
+        ({"task": "pose"}, r"is a model for the task 'pose' \(poses: keypoints\), expected 'detect' or 'obb'"),
         ({"task": "classify"}, r"task 'classify' \(classification of whole images\), expected"),
-        ({"task": "new"}, "is a model for the task 'new', expected 'detect'"),
+        ({"task": "new"}, "is a model for the task 'new', expected 'detect' or 'obb'"),
         ({"task": None}, "no 'task' in its metadata"),
         ({"names": None}, "no 'names' in its metadata"),
         ({"names": "{0: 'red'"}, "metadata 'names' cannot be read"),
@@ -110,6 +116,7 @@ def test_the_head_is_recognised(write_model: WriteModel, arguments: dict[str, An
         ({"stride": "'x'"}, "metadata 'stride': expected a whole number"),
         ({"imgsz": "[64]"}, "metadata 'imgsz': expected"),
         ({"args": "{'nms': True}", "shape_hw": (64, 64)}, "expected one output"),
+        ({"task": "obb", "shape_hw": (64, 64)}, "expected one output .*for 3 classes and head yolov8-obb"),
         ({"channels": 1}, r"expected an input \(1, 3, height, width\)"),
         ({"batch": 4, "shape_hw": (64, 64)}, r"expected an input \(1, 3, height, width\)"),
         ({"element": TensorProto.UINT8}, "expected a float32 or float16 input"),
@@ -268,7 +275,9 @@ def test_a_bundle_is_read(tmp_path: Path, write_model: WriteModel) -> None:
         ({"model__file": "../model.onnx"}, r"model\.file"),
         ({"model__precision": "int3"}, r"model\.precision"),
         ({"bundle_version": 2}, "bundle_version"),
-        ({"task": "pose"}, r"task: .*is a model for the task 'pose' \(poses: keypoints\), expected 'detect'"),
+        ({"task": "pose"}, r"task: .*is a model for the task 'pose' \(poses: keypoints\), expected 'detect' or 'obb'"),
+        ({"task": "obb"}, "head: expected one of the task 'obb', found 'yolov8'"),
+        ({"task": "obb", "head": "yolov8-obb"}, "for 3 classes and head yolov8-obb"),
         ({"task": 1}, "task"),
         ({"head": "ssd"}, "head"),
         ({"classes": []}, "classes"),

@@ -18,7 +18,7 @@ METADATA = {
 }
 
 
-def _nodes(quantized: bool, end2end: bool, mixes: bool, half: bool) -> list[onnx.NodeProto]:
+def _nodes(quantized: bool, end2end: bool, mixes: bool, half: bool, rotated: bool) -> list[onnx.NodeProto]:
     node = helper.make_node
     source = "images"
     nodes = []
@@ -38,7 +38,25 @@ def _nodes(quantized: bool, end2end: bool, mixes: bool, half: bool) -> list[onnx
         node("CumSum", ["sides", "axis_x"], ["right"]),
         node("CumSum", ["sides", "axis_y"], ["bottom"]),
     ]
-    if end2end:
+    if rotated:  # half as high as wide, turned by as many radians as the tile is bright
+        nodes += [
+            node("Sub", ["right", "half"], ["centre_x"]),
+            node("Sub", ["bottom", "half"], ["centre_y"]),
+            node("Add", ["nothing", "half"], ["heights"]),
+        ]
+        if end2end:
+            nodes += [
+                node("ArgMax", ["tiles"], ["class_whole"], axis=1, keepdims=1),
+                node("Cast", ["class_whole"], ["class"], to=TensorProto.FLOAT),
+            ]
+        said = ["best", "class"] if end2end else ["tiles"]
+        nodes += [
+            node("Concat", ["centre_x", "centre_y", "sides", "heights", *said, "best"], ["map"], axis=1),
+            node("Reshape", ["map", "rows"], ["columns" if end2end else "output0"]),
+        ]
+        if end2end:
+            nodes.append(node("Transpose", ["columns"], ["output0"], perm=[0, 2, 1]))
+    elif end2end:
         nodes += [
             node("Sub", ["right", "side"], ["left"]),
             node("Sub", ["bottom", "side"], ["top"]),
@@ -89,19 +107,20 @@ def build_tiny_model(
     batch: int | str = 1,
     quantized: bool = False,
     end2end: bool = False,
+    rotated: bool = False,
     element: int = TensorProto.FLOAT,
     **metadata: str | None,
 ) -> bytes:
     """Return an ONNX file; `shape_hw` None: dynamic; `batch` a name: any.
 
-    `classes` are more than the colours, whose scores follow from these; 0: the colours. `metadata` replaces or (None)
-    removes entries of `METADATA`.
+    `classes` are more than the colours, whose scores follow from these; 0: the colours. `rotated`: rotated boxes, and
+    the colours alone. `metadata` replaces or (None) removes entries of `METADATA`.
     """
     sides: tuple[int | str, int | str] = ("height", "width") if shape_hw is None else shape_hw
-    rows = 6 if end2end else 4 + (classes or channels)
+    rows = (6 if end2end else 4 + (classes or channels)) + rotated
     tiles: int | str = "n" if shape_hw is None else shape_hw[0] // 32 * (shape_hw[1] // 32)
     graph = helper.make_graph(
-        _nodes(quantized, end2end, classes > 0, element == TensorProto.FLOAT16),
+        _nodes(quantized, end2end, classes > 0, element == TensorProto.FLOAT16, rotated),
         "tiny",
         [helper.make_tensor_value_info("images", element, [batch, channels, *sides])],
         [helper.make_tensor_value_info("output0", element, [batch, *((tiles, rows) if end2end else (rows, tiles))])],
@@ -109,7 +128,8 @@ def build_tiny_model(
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
     names = {"names": str({number: f"class-{number}" for number in range(classes)})} if classes else {}
-    entries = {**METADATA, "end2end": str(end2end), **names, **metadata}
+    task = "obb" if rotated else "detect"
+    entries = {**METADATA, "task": task, "end2end": str(end2end), **names, **metadata}
     if "metadata_end2end" in entries:
         entries["end2end"] = entries.pop("metadata_end2end")
     helper.set_model_props(model, {key: value for key, value in entries.items() if value is not None})

@@ -62,13 +62,13 @@ class EventDetails:
 _WITHHELD = frozenset(
     {
         *("event", "minute", "interval", "change", "evidence", "clip", "near_miss", "audit", "step", "removal", "run"),
-        *("path", "overlay_path", "crop_path", "detections", "boot_id", "run_id", "url", "why_not"),
+        *("path", "overlay_path", "crop_path", "detections", "boot_id", "run_id", "url", "why_not", "outline"),
     }
 )
 #: Seconds that are a length and no moment of the monotonic clock.
 _LENGTHS = frozenset({"not_inspected_s"})
 _FLAGS = frozenset({"ended", "provisional", "reencoded"})
-_JSON = frozenset({"events", "settings", "classes", "outline"})
+_JSON = frozenset({"events", "settings", "classes"})
 _RENAMED = {"sha256": "image_sha256", "name": "camera"}
 
 
@@ -160,7 +160,8 @@ def _event(key: str, body: Body) -> dict[str, object]:
             ("bottom", "y2", "height"),
         )
     }
-    return said if "withdrawn" in said else said | box | shares
+    outline = {} if body.get("outline") is None else {"outline": json.loads(str(body["outline"]))}
+    return said if "withdrawn" in said else said | box | shares | outline
 
 
 def _share(pixels: object, size: object) -> float | None:

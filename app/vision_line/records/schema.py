@@ -99,8 +99,9 @@ _NEAR_MISSES = f"""CREATE TABLE near_misses (
         near_miss INTEGER PRIMARY KEY, {_CAMERA}, near_miss_id TEXT NOT NULL, class TEXT NOT NULL, score REAL NOT NULL,
         hits INTEGER NOT NULL, {_BOX}, width INTEGER NOT NULL, height INTEGER NOT NULL, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
-        last_seen_s REAL NOT NULL, probability REAL NOT NULL, {_FILE}, {_FATE}, outline TEXT,
-        UNIQUE (run, near_miss_id)) STRICT"""
+        last_seen_s REAL NOT NULL, probability REAL NOT NULL, {_FILE}, {_FATE}, UNIQUE (run, near_miss_id)) STRICT"""
+#: As schema 8 has it.
+_NEAR_MISSES_WITH_OUTLINES = _NEAR_MISSES.replace(", UNIQUE", ", outline TEXT, UNIQUE")
 
 #: Inspected frames drawn at random; `detections` is a JSON list of all that was found in it.
 _AUDITS = f"""CREATE TABLE audits (
@@ -149,7 +150,7 @@ _TABLES = (
     _REMOVALS,
     _JOURNAL,
     _CLIPS,
-    _NEAR_MISSES,
+    _NEAR_MISSES_WITH_OUTLINES,
     _AUDITS,
 )
 

@@ -56,7 +56,7 @@ def write_bundle(
         bundle = Bundle(
             bundle_version=BUNDLE_VERSION,
             name=name,
-            task="detect",
+            task=found.head.task,
             classes=tuple(classes) if classes is not None else found.classes,
             stride=found.stride,
             head=found.head,

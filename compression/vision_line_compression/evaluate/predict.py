@@ -19,10 +19,11 @@ import av
 import numpy as np
 
 from vision_line.devices.model.model import Model
+from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.devices.selection import open_device
-from vision_line.errors import ConfigError, DeviceError
+from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
 from vision_line.ports import Device, DeviceDescription, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
@@ -81,8 +82,11 @@ def predict(
     Raises:
         ConfigError: the data set has other classes than the model, or an image cannot be read.
         DeviceError: an INT8 model would be executed in float.
+        ModelError: a model of rotated boxes.
         ModelError, DeviceError, RunError: as the device raises them.
     """
+    if problem := task_problem(model.head.task, [ModelTask.DETECT]):
+        raise ModelError(f"{model.path}: {problem}: it would be measured by the upright boxes around its own")
     settings = resolve_settings(settings or EvaluationSettings(), model)
     check_classes(model, dataset)
     floor, nms_iou = settings.score_floor, settings.nms_iou or model.nms_iou

@@ -32,7 +32,7 @@ from ultralytics.nn.modules.block import Attention
 from ultralytics.nn.modules.head import Depth, SemanticSegment, YOLOESegment
 from ultralytics.nn.tasks import BaseModel, DetectionModel, torch_safe_load
 
-from vision_line.devices.model.tasks import task_problem
+from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.errors import ModelError, RunError
 from vision_line_compression.files import sha256_of
 from vision_line_compression.network.detection_network import head_of, network_of
@@ -203,7 +203,7 @@ def _check_task(model: nn.Module, path: Path) -> None:
     head = network_of(model).model[-1]
     for other, task in _OTHER_TASKS.items():
         if isinstance(head, other):
-            raise ModelError(f"{path}: {task_problem(task)}")
+            raise ModelError(f"{path}: {task_problem(task, [ModelTask.DETECT])}")
 
 
 def _family(model: nn.Module, path: Path) -> Family:

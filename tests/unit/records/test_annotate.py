@@ -120,3 +120,20 @@ def test_a_caption_leaves_the_image_whole() -> None:
     assert np.array_equal(captioned[:48], image)
     assert captioned.shape[0] > 60
     assert caption_of("cam01", 1_700_000_000.25, "open") == "cam01  2023-11-14 22:13:20.250 UTC  open"
+
+
+def test_a_rotated_box_is_drawn_as_one() -> None:
+    """Around its four corners, and not around the upright box that holds them; enlarged it is the same."""
+    image = np.zeros((100, 100, 3), np.uint8)
+    mark = Mark((30.0, 30.0, 70.0, 70.0), "", (0, 0, 255), (50.0, 30.0, 70.0, 50.0, 50.0, 70.0, 30.0, 50.0))
+    draw_marks(image, [mark])
+    drawn = image.any(axis=2)
+
+    assert not drawn[20:37, 20:37].any()
+    assert drawn[28:31, 50].any()
+    assert drawn[38:43, 38:43].any()
+    assert not drawn[45:56, 45:56].any()
+
+    crop = enlarged(np.zeros((100, 100, 3), np.uint8), mark)
+    assert crop.any()
+    assert not crop[: len(crop) // 2 - len(crop) // 5, : len(crop) // 2 - len(crop) // 5].any()

@@ -7,6 +7,7 @@ import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.builders import make_detections, make_frame, make_inspection
 
@@ -88,6 +89,7 @@ def test_rows_hold_what_the_entry_held() -> None:
             "a",
             300.0,
             50.0,
+            None,
         )
     ]
     assert 0.9 in event_rows[0]
@@ -190,3 +192,15 @@ def test_what_could_not_be_committed_relabels_no_row_before_it() -> None:
 
     assert [list(maker.statements(entry)) for entry in group] == first
     assert [first[at][0][1][0][3] for at in (0, 2)] == ["A", "B"]
+
+
+def test_a_rotated_box_has_its_corners_in_its_rows() -> None:
+    """The detection's, and those of the event's best observation; rounded as boxes are."""
+    outline = (1.004, 2.0, 9.0, 0.5, 10.0, 8.0, 2.0, 9.5)
+    upright = make_detections(BOXES[0])
+    found = replace(upright, outlines=np.array(outline, np.float32).reshape(1, 4, 2))
+    maker = RowMaker(7, ["open"], [])
+    (_, rows), (_, event_rows) = maker.statements(inspected(found, replace(event("a", BOXES[0]), outline=outline)))
+
+    text = "[1.0, 2.0, 9.0, 0.5, 10.0, 8.0, 2.0, 9.5]"
+    assert (rows[0][-1], event_rows[0][-1]) == (text, text)

@@ -344,3 +344,64 @@ def test_boxes_are_cut_to_the_image() -> None:
     """What lies outside of it is none."""
     assert PixelBox(-5, -5, 5, 5).within(9, 9) == PixelBox(0, 0, 5, 5)
     assert PixelBox(9, 0, 12, 5).within(9, 9) is None
+
+
+#: In the upright box (8, 8, 24, 20).
+OUTLINE = (12.0, 8.0, 24.0, 14.0, 20.0, 20.0, 8.0, 14.0)
+
+
+@pytest.fixture
+def turned(records: ReviewedRecords, say: Any) -> ReviewedRecords:
+    """Two events whose boxes are rotated; of the second a person drew another box, and left its own as it was."""
+    say(records.event(1, 10, image=drawn_image(1), box=(8.0, 8.0, 24.0, 20.0)))
+    drawn = [("open", 8.0, 8.0, 24.0, 20.0), ("short", *OTHER)]
+    say(records.event(2, 20, image=drawn_image(2), box=(8.0, 8.0, 24.0, 20.0)), boxes=drawn)
+    for table in ("events", "detections"):
+        records.records.connection.execute(f"UPDATE {table} SET outline = ?", (json.dumps(OUTLINE),))
+    return records
+
+
+def test_a_rotated_box_stays_so_where_nobody_moved_it(turned: ReviewedRecords) -> None:
+    """Else a model of rotated boxes would learn the upright ones around them; what a person drew is upright."""
+    corrected, confirmed = images_of(turned).images
+
+    assert [one.box.outline for one in confirmed.defects] == [OUTLINE]
+    assert {one.class_name: one.box.outline for one in corrected.defects} == {"open": OUTLINE, "short": None}
+
+
+def test_yolo_obb_has_four_corners_of_each_box(turned: ReviewedRecords, tmp_path: Path) -> None:
+    """In shares of the image, of an upright box too; those outside it lie at its edge."""
+    outside = (-4.0, 8.0, 24.0, 14.0, 20.0, 20.0, 8.0, 14.0)
+    turned.records.connection.execute("UPDATE detections SET outline = ? WHERE sequence = 1", (json.dumps(outside),))
+    done = export(turned, tmp_path / "set", "--format=yolo-obb")
+
+    assert done.exit_code == 0, done.output
+    lines = "".join(path.read_text() for path in sorted((tmp_path / "set/labels").rglob("*.txt"))).splitlines()
+    rows = {tuple(float(word) for word in line.split()) for line in lines}
+    width, height = SIZE_WH
+    expected = [
+        (0, (0.0, *outside[1:])),
+        (0, OUTLINE),
+        (1, (40.0, 30.0, 56.0, 30.0, 56.0, 44.0, 40.0, 44.0)),
+    ]
+    shares = {(n, *(round(v / (width, height)[at % 2], 6) for at, v in enumerate(box))) for n, box in expected}
+    assert rows == shares
+
+
+def test_other_sets_turn_boxes_in_their_own_way(turned: ReviewedRecords, tmp_path: Path) -> None:
+    """COCO by a polygon; Label Studio by an angle around the first corner."""
+    for file_format in ("coco", "label-studio"):
+        assert export(turned, tmp_path / file_format, f"--format={file_format}").exit_code == 0
+    annotations = json.loads((tmp_path / "coco/annotations.json").read_text())["annotations"]
+    tasks = json.loads((tmp_path / "label-studio/tasks.json").read_text())
+    value = tasks[-1]["annotations"][0]["result"][0]["value"]
+
+    polygons = [one["segmentation"] for one in annotations]
+    assert sorted(polygons, key=len) == [[], [list(OUTLINE)], [list(OUTLINE)]]
+    assert {one["area"] for one in annotations if one["segmentation"]} == {96.0}
+    side = (12**2 + 6**2) ** 0.5
+    assert value["x"] / 100 * SIZE_WH[0] == pytest.approx(12, abs=1e-3)
+    assert value["y"] / 100 * SIZE_WH[1] == pytest.approx(8, abs=1e-3)
+    assert value["width"] / 100 * SIZE_WH[0] == pytest.approx(side, abs=1e-3)
+    assert value["height"] / 100 * SIZE_WH[1] == pytest.approx((4**2 + 6**2) ** 0.5, abs=1e-3)
+    assert value["rotation"] == pytest.approx(26.5651, abs=1e-3)

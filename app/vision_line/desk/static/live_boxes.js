@@ -30,12 +30,21 @@ export function drawBoxes(context, boxes, scale, ageS = null) {
     const mark = MARKS[found.verdict];
     context.lineWidth = mark.width * thin * ratio;
     context.strokeStyle = colour(mark.colour);
-    context.strokeRect(x1, y1, x2 - x1, y2 - y1);
+    if (found.outline) strokeOutline(context, found.outline, scale);
+    else context.strokeRect(x1, y1, x2 - x1, y2 - y1);
     const seen = ageS === null ? found.score.toFixed(2) : `${ageS.toFixed(1)} s ago`;
     const words = wide < SIGNS_PX ? [mark.sign] : [mark.sign, wide < WORDS_PX ? "" : mark.word, found.class, seen];
     label(context, words.filter(Boolean).join(" "), x1, y1, ratio);
   }
   context.restore();
+}
+
+// `outline` is x, y, x, y ... of a rotated box's corners.
+function strokeOutline(context, outline, scale) {
+  context.beginPath();
+  for (let at = 0; at < outline.length; at += 2) context.lineTo(outline[at] * scale, outline[at + 1] * scale);
+  context.closePath();
+  context.stroke();
 }
 
 function label(context, words, x, y, ratio) {

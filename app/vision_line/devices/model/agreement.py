@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from vision_line.devices.model.heads import BOX_ROWS, HeadDecoder, HeadKind, class_floors, split_rows
 from vision_line.devices.model.rotated_boxes import overlaps as rotated_overlaps
-from vision_line.devices.model.tasks import Task
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
 from vision_line.frames import Boxes, ClassIds, Scores
 
@@ -85,7 +85,7 @@ class DetectionAgreement:
 
 def place_columns(kind: HeadKind) -> int:
     """Return how many numbers a reference keeps of a place: its box, score and class."""
-    return 7 if kind.task is Task.OBB else 6
+    return 7 if kind.task is ModelTask.OBB else 6
 
 
 def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output]) -> Reference:
@@ -219,7 +219,7 @@ def _detections(
 
 
 def _decoded(head: HeadDecoder, output: Output) -> tuple[NDArray[np.float32], Scores, ClassIds]:
-    if head.kind.task is Task.OBB:
+    if head.kind.task is ModelTask.OBB:
         return head.decode_rotated(output)
     found = head.decode(output)
     return found.xyxy, found.score, found.class_id

@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, field_validator, model_validator
 
 from vision_line.devices.model.heads import HeadKind
-from vision_line.devices.model.tasks import Task, task_problem
+from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.documented import Documented
 
 BUNDLE_FILE = "bundle.json"
@@ -149,7 +149,7 @@ class Bundle(_Frozen):
     """Version of this schema."""
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Name of the model, shown and logged."""
-    task: Task
+    task: ModelTask
     """What the model is for: `detect`, boxes, or `obb`, rotated boxes."""
     classes: tuple[ClassName, ...] = Field(min_length=1)
     """Class names in the order of the network's outputs."""

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.model.rotated_boxes import RotatedBoxes, hulls_of, outlines_of, suppress_rotated
-from vision_line.devices.model.tasks import Task
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
 from vision_line.frames import Boxes, ClassIds, Detections, Scores
 
@@ -50,9 +50,9 @@ class HeadKind(StrEnum):
         return self in _END2END
 
     @property
-    def task(self) -> Task:
+    def task(self) -> ModelTask:
         """What models with this output are for."""
-        return Task.OBB if self in _ROTATED else Task.DETECT
+        return ModelTask.OBB if self in _ROTATED else ModelTask.DETECT
 
     def rows(self, classes: int) -> int:
         """Return how many numbers the output has of a box, of a model with `classes`."""
@@ -63,7 +63,7 @@ _END2END = frozenset({HeadKind.END2END, HeadKind.END2END_OBB})
 _ROTATED = frozenset({HeadKind.YOLOV8_OBB, HeadKind.END2END_OBB})
 
 
-def head_of(task: Task, *, is_end2end: bool) -> HeadKind:
+def head_of(task: ModelTask, *, is_end2end: bool) -> HeadKind:
     """Return the layout of a model's output."""
     (found,) = (kind for kind in HeadKind if kind.task is task and kind.is_end2end == is_end2end)
     return found

@@ -17,7 +17,7 @@ from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant,
 from vision_line.devices.model.heads import HeadKind, head_of
 from vision_line.devices.model.onnx_header import FLOAT16, FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
-from vision_line.devices.model.tasks import Task, task_problem
+from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
@@ -260,13 +260,13 @@ def _fixed_shape(network_input: TensorInfo) -> ShapeHW | None:
     return None if height is None or width is None else (height, width)
 
 
-def _task(path: Path, metadata: dict[str, str]) -> Task:
+def _task(path: Path, metadata: dict[str, str]) -> ModelTask:
     task = metadata.get("task")
     if task is None:
         raise ModelError(f"{path}: no 'task' in its metadata, expected {_WANTED} or a bundle")
     if problem := task_problem(task):
         raise ModelError(f"{path}: {problem}")
-    return Task(task)
+    return ModelTask(task)
 
 
 def _literal(path: Path, metadata: dict[str, str], key: str) -> Any:
@@ -307,7 +307,7 @@ def _exported_shape(path: Path, metadata: dict[str, str]) -> ShapeHW:
     raise ModelError(f"{path}: metadata 'imgsz': expected [height, width], found {metadata['imgsz'][:80]!r}")
 
 
-def _head(path: Path, header: OnnxHeader, task: Task, classes: int) -> HeadKind:
+def _head(path: Path, header: OnnxHeader, task: ModelTask, classes: int) -> HeadKind:
     if len(header.outputs) != 1 or len(header.outputs[0].shape) != 3:
         raise ModelError(f"{path}: expected one output of three axes, found {[info.shape for info in header.outputs]}")
     _, rows, columns = header.outputs[0].shape

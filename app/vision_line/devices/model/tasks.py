@@ -3,18 +3,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import StrEnum
 
 
-class Task(StrEnum):
+class ModelTask(StrEnum):
     """What a model is trained for. Stable: as in Ultralytics' metadata, and written in `bundle.json`."""
 
     DETECT = "detect"  # boxes
     OBB = "obb"  # rotated boxes
 
 
-#: What Ultralytics' other tasks are, in words.
-_OTHERS = {
+#: What tasks are that something here does not take, in words.
+_WORDS = {
+    "obb": "rotated boxes",
     "segment": "segmentation: masks of objects",
     "semantic": "segmentation: a class for each pixel",
     "pose": "poses: keypoints",
@@ -23,9 +25,9 @@ _OTHERS = {
 }
 
 
-def task_problem(task: str) -> str:
-    """Return why a model for `task` cannot be used, behind the name of its file; "" where it can."""
-    if task in set(Task):
+def task_problem(task: str, usable: Collection[ModelTask] = tuple(ModelTask)) -> str:
+    """Return why a model for `task` cannot be used where `usable` ones can, behind its file's name; "" where it can."""
+    if task in usable:
         return ""
-    words = f" ({_OTHERS[task]})" if task in _OTHERS else ""
-    return f"is a model for the task {task!r}{words}, expected {' or '.join(map(repr, map(str, Task)))}"
+    words = f" ({_WORDS[task]})" if task in _WORDS else ""
+    return f"is a model for the task {task!r}{words}, expected {' or '.join(map(repr, map(str, usable)))}"

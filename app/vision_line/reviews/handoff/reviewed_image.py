@@ -12,6 +12,8 @@ from vision_line.frames import Outline
 
 #: Boxes that overlap by this IoU show the same defect; as the second one that evaluations match by.
 SAME_IOU = 0.33
+#: Edges are kept with this many pixels' precision, and a little.
+_ROUNDED_PX = 0.06
 
 
 class Reason(StrEnum):
@@ -60,6 +62,10 @@ class PixelBox:
     def edges(self) -> tuple[float, float, float, float]:
         """Left, top, right, bottom."""
         return self.x1, self.y1, self.x2, self.y2
+
+    def is_at(self, other: PixelBox) -> bool:
+        """Whether both have the same edges, as far as answers are kept."""
+        return all(abs(one - two) <= _ROUNDED_PX for one, two in zip(self.edges, other.edges, strict=True))
 
     def shows_what(self, other: PixelBox) -> bool:
         """Whether both show the same defect."""

@@ -211,7 +211,8 @@ class _Truth:
             self._settled.append(row.own.box)
         if answer.boxes is not None:
             is_audit = row.item.kind is ItemKind.AUDIT
-            placed = [self._add(box.class_name, PixelBox(box.x1, box.y1, box.x2, box.y2)) for box in answer.boxes]
+            boxes = [(box.class_name, PixelBox(box.x1, box.y1, box.x2, box.y2)) for box in answer.boxes]
+            placed = [self._add(name, self._as_found(box)) for name, box in boxes]
             self.is_whole |= is_audit
             return all(placed) and (is_audit or not item.is_defect or bool(placed))
         if row.item.kind is ItemKind.AUDIT:
@@ -235,6 +236,11 @@ class _Truth:
         """Take detections for defects that nobody reviewed."""
         for one in found:
             self._add(one.class_name, one.box, is_reviewed=False)
+
+    def _as_found(self, box: PixelBox) -> PixelBox:
+        """Return a box that was left as the line had found it with its outline, not the upright one around."""
+        rotated = (one.box for one in self._found if one.box.outline is not None)
+        return next((own for own in rotated if own.is_at(box)), box)
 
     def _add(self, class_name: str, box: PixelBox, *, is_reviewed: bool = True) -> bool:
         """Note a defect once; whether the image holds it."""

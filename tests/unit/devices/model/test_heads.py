@@ -66,13 +66,13 @@ def test_end_to_end_outputs_are_only_filtered() -> None:
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_at_most_so_many_detections(kind: HeadKind) -> None:
     """The best `max_detections` are kept."""
-    if kind is HeadKind.YOLOV8:
-        output = np.zeros((5, 50), np.float32)
+    if not kind.is_end2end:
+        output = np.zeros((kind.rows(1), 50), np.float32)
         output[:4] = np.stack([np.arange(50) * 20, np.zeros(50), np.full(50, 5), np.full(50, 5)])
         output[4] = np.linspace(0.5, 0.9, 50)
     else:
-        output = np.zeros((50, 6), np.float32)
-        output[:, 4] = np.linspace(0.5, 0.9, 50)
+        output = np.zeros((50, kind.rows(1)), np.float32)
+        output[:, 2:4], output[:, 4] = 5, np.linspace(0.5, 0.9, 50)
 
     found = HeadDecoder(kind, class_floors(1, 0.25), 0.5, max_detections=7).decode(output)
 
@@ -84,13 +84,13 @@ def test_at_most_so_many_detections(kind: HeadKind) -> None:
 def test_a_crowd_of_one_class_hides_no_other(kind: HeadKind) -> None:
     """Where there are more than are taken, each class has its best."""
     score = np.concatenate([np.linspace(0.8, 0.9, 48), [0.3, 0.4]]).astype(np.float32)
-    if kind is HeadKind.YOLOV8:
-        output = np.zeros((6, 50), np.float32)
+    if not kind.is_end2end:
+        output = np.zeros((kind.rows(2), 50), np.float32)
         output[:4] = np.stack([np.arange(50) * 20, np.zeros(50), np.full(50, 5), np.full(50, 5)])
         output[4, :48], output[5, 48:] = score[:48], score[48:]
     else:
-        output = np.zeros((50, 6), np.float32)
-        output[:, 4], output[48:, 5] = score, 1
+        output = np.zeros((50, kind.rows(2)), np.float32)
+        output[:, 2:4], output[:, 4], output[48:, 5] = 5, score, 1
 
     found = HeadDecoder(kind, class_floors(2, 0.25), 0.5, max_detections=7).decode(output)
 
@@ -101,7 +101,8 @@ def test_a_crowd_of_one_class_hides_no_other(kind: HeadKind) -> None:
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
     """Scores that are not numbers end the run; they would otherwise count as nothing found."""
-    output = np.full((5, 6), np.nan, np.float32)
+    size = kind.rows(1)
+    output = np.full((6, size) if kind.is_end2end else (size, 6), np.nan, np.float32)
 
     with pytest.raises(RunError, match="not numbers"):
         HeadDecoder(kind, class_floors(1, 0.25), 0.5).decode(output)
@@ -111,9 +112,10 @@ def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_boxes_that_are_not_numbers_do_not_vanish(kind: HeadKind, value: float) -> None:
     """A box that counts must lie somewhere: it would otherwise be taken for one in the padding, and be gone."""
-    output = np.full((6, 6), 0.5, np.float32)
+    output = np.full((7, 7), 0.5, np.float32)[:, : kind.rows(2) if kind.is_end2end else 7]
     output[:, 0] = value
-    if kind is HeadKind.YOLOV8:
+    if not kind.is_end2end:
+        output = output[: kind.rows(2)]
         output[4:] = 0.5
 
     with pytest.raises(RunError, match="not numbers"):
@@ -143,7 +145,7 @@ def test_classes_that_are_not_numbers_are_no_class() -> None:
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_detections_do_not_borrow_the_engines_memory(kind: HeadKind) -> None:
     """The engine writes its next output over this one; what was found stays."""
-    output = np.full((6, 6), 0.5, np.float32)
+    output = np.full((kind.rows(2),) * 2, 0.5, np.float32)
     found = HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(output)
     before = found.xyxy.tolist(), found.score.tolist()
 
