@@ -156,8 +156,7 @@ class Bundle(_Frozen):
     stride: int = Field(ge=1, le=256)
     """Input sides are multiples of this."""
     head: HeadKind
-    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6) x1 y1 x2 y2 score class; `yolov8-obb` and
-    `end2end-obb` of the task `obb`: (1, 5 + classes, n) and (1, n, 7), centre, width, height ... angle."""
+    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6); `yolov8-obb`, `end2end-obb`: an angle behind."""
     model: BundleModel
     """The model file."""
     input_shapes_hw: tuple[tuple[Side, Side], ...] = Field(min_length=1)
