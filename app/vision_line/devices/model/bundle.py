@@ -156,7 +156,7 @@ class Bundle(_Frozen):
     stride: int = Field(ge=1, le=256)
     """Input sides are multiples of this."""
     head: HeadKind
-    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6); `yolov8-obb`, `end2end-obb`: an angle behind."""
+    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6); `yolov8-obb`, `end2end-obb`: angle behind."""
     model: BundleModel
     """The model file."""
     input_shapes_hw: tuple[tuple[Side, Side], ...] = Field(min_length=1)
