@@ -37,8 +37,12 @@ def drawn(seed: int) -> NDArray[np.uint8]:
     random = np.random.default_rng(seed)
     image = np.full((SIDE, SIDE * 2, 3), 90, np.uint8)
     for _ in range(12):
-        rectangle = random.uniform(20, [SIDE * 2, SIDE]), random.uniform(8, 60, 2), random.uniform(0, 180)
-        corners = cv2.boxPoints(rectangle).astype(np.int32)  # type: ignore[call-overload]
+        rectangle = (
+            random.uniform(20, [SIDE * 2, SIDE]).tolist(),
+            random.uniform(8, 60, 2).tolist(),
+            random.uniform(0, 180),
+        )
+        corners = cv2.boxPoints(rectangle).astype(np.int32)
         cv2.fillPoly(image, [corners], random.integers(0, 256, 3).tolist())
     return image
 
@@ -63,7 +67,7 @@ def _spread(network: Any, image: Any) -> None:
     """Scale what the branches of a head put out for an image, which is all but the same everywhere before training."""
     for name in ("cv2", "cv3", "cv4", "one2one_cv2", "one2one_cv3", "one2one_cv4"):
         for branch in getattr(network.model[-1], name, ()):
-            convolution, seen = branch[-1], []
+            convolution, seen = branch[-1], list[Any]()
             hook = convolution.register_forward_hook(lambda _layer, _inputs, output, seen=seen: seen.append(output))
             network.eval()(image)
             hook.remove()

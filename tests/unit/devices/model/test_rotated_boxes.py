@@ -61,7 +61,7 @@ def test_corners_are_those_of_ultralytics(n: int, seed: int) -> None:
 
     boxes = drawn(n, seed)
     outlines = outlines_of(boxes)
-    expected = xywhr2xyxyxyxy(torch.tensor(boxes)).numpy()
+    expected = xywhr2xyxyxyxy(torch.tensor(boxes)).numpy()  # type: ignore[no-untyped-call]
     hulls = hulls_of(outlines)
 
     np.testing.assert_allclose(outlines, expected[:, [2, 1, 0, 3]], atol=1e-3)
