@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient
+from vision_line.telemetry.snapshot import RATES_OVER_S
 
 START_S = 120.0
 
@@ -31,11 +32,17 @@ def wait_for_inspection(records: Path, line: subprocess.Popen[bytes]) -> None:
 
 
 def rate_over(records: Path, seconds: float) -> float:
-    """Return how many frames a second are inspected, all cameras together, in the coming seconds."""
+    """Return how many frames a second are inspected, all cameras together, in the coming seconds.
+
+    A run says its rate of the last `RATES_OVER_S`: taken once in each of these, every frame counts once. Fewer seconds
+    give what it says first.
+    """
     with FeedClient(records) as feed:
         feed.want(snapshots=True)
-        rates, ends_s = list[float](), time.monotonic() + seconds
-        while time.monotonic() < ends_s and (message := feed.receive(10)) is not None:
-            if message.kind == "snapshot":
+        spans = max(1, round(seconds / RATES_OVER_S))
+        rates, due_s = list[float](), time.monotonic() + min(seconds, RATES_OVER_S)
+        while len(rates) < spans and (message := feed.receive(10)) is not None:
+            if message.kind == "snapshot" and time.monotonic() >= due_s:
                 rates.append(message.header["fps_inspected"])
+                due_s += RATES_OVER_S
     return statistics.mean(rates) if rates else 0.0

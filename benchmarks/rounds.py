@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -20,6 +21,7 @@ from vision_line.devices.proof.processor import this_processor
 RESULTS = Path(__file__).parent / "results"
 #: More do not fit a terminal.
 MANY_COLUMNS = 9
+_DRAWS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,17 @@ class Rounds:
 
     def ratio(self, name: str, base: str) -> tuple[float, float, float]:
         """Return (lowest, median, highest) of `name` / `base`, paired round by round."""
-        ratios = [a / b for a, b in zip(self.values[name], self.values[base], strict=True) if b]
+        ratios = self._ratios(name, base)
         return min(ratios), statistics.median(ratios), max(ratios)
+
+    def interval(self, name: str, base: str) -> tuple[float, float]:
+        """Return between what the median of `name` / `base` lies in 95 of 100 such series: bootstrap over rounds."""
+        drawn = np.random.default_rng(1).choice(self._ratios(name, base), (_DRAWS, len(self._ratios(name, base))))
+        low, high = np.quantile(np.median(drawn, axis=1), (0.025, 0.975))
+        return float(low), float(high)
+
+    def _ratios(self, name: str, base: str) -> list[float]:
+        return [a / b for a, b in zip(self.values[name], self.values[base], strict=True) if b]
 
 
 def interleave(contenders: Mapping[str, Callable[[], float]], pairs: int, unit: str) -> Rounds:
@@ -86,8 +97,9 @@ def add_rounds(report: Report, rounds: Rounds, base: str) -> None:
         report.add(
             contender=name,
             median=f"{rounds.median(name):.1f} {rounds.unit}",
-            ratio_to_base=f"{middle:.2f}",
+            ratio_to_base=f"{middle:.3f}",
             ratio_range=f"{low:.2f} - {high:.2f}",
+            median_within="{:.3f} - {:.3f}".format(*rounds.interval(name, base)),
         )
     report.facts["rounds"] = {name: [round(v, 3) for v in values] for name, values in rounds.values.items()}
 

@@ -21,8 +21,9 @@ from vision_line.telemetry.output_status import OutputState
 
 logger = logging.getLogger(__name__)
 
-#: How often the journal is asked for news: a part of a commit's 200 ms.
-POLL_S = 0.05
+#: How often the journal is asked for news, which it has five times a second. Each time costs the line a transaction, a
+#: request and a wake-up for each output: fewer of them are worth a part of the second that messages may take.
+POLL_S = 0.25
 #: How long records or cursors that cannot be used are left alone, in seconds.
 RECORDS_RETRY_S = 5.0
 

@@ -18,6 +18,7 @@ from tests.integration.outputs.conftest import Line
 
 from vision_line.cli.outputs import print_status
 from vision_line.outputs import retry_delay
+from vision_line.outputs.delivery import POLL_S
 from vision_line.outputs.webhook_sink import refusal
 from vision_line.telemetry.output_status import OutputState, known_outputs
 
@@ -31,7 +32,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[WebReceiver]:
         yield made
 
 
-def webhook(url: str, more: str = "") -> str:
+def webhook(url: str, more: str = "", timeout_s: float = 20.0) -> str:
     return f'''[[output]]
 type = "webhook"
 name = "mes"
@@ -39,7 +40,7 @@ url = "{url}"
 source = "/vision-line/hall-2/line-1"
 since = "all"
 kinds = ["event"]
-timeout_s = 0.5
+timeout_s = {timeout_s}
 {more}
 '''
 
@@ -130,7 +131,7 @@ async def test_what_fails_is_sent_again_until_it_is_taken(
     line: Line, server: WebReceiver, answer: int | str, error: str
 ) -> None:
     """The same request with the same id."""
-    line.configure(webhook(server.url))
+    line.configure(webhook(server.url, timeout_s=0.5 if answer == "hang" else 20.0))
     server.answer = answer
     server.answer_headers = {"location": f"{server.url}/elsewhere"} if answer == 302 else {}
     wanted = line.event()
@@ -196,7 +197,7 @@ async def test_gone_ends_it(line: Line, server: WebReceiver) -> None:
     line.event()
     async with line.serving():
         state = await until_state(line, "disabled")
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(2 * POLL_S)
     asked = len(server.posted)
     server.answer = 204
     async with line.serving():

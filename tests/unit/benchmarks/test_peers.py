@@ -236,3 +236,16 @@ def test_ratios_leave_failed_rounds_of_the_base_out() -> None:
     rounds = Rounds("frames/s", {"a": [2.0, 3.0], "b": [1.0, 0.0]}, ["a", "b"])
 
     assert rounds.ratio("a", "b") == (2.0, 2.0, 2.0)
+
+
+def test_the_interval_of_a_ratio_narrows_with_more_rounds() -> None:
+    """And holds the median; of rounds that all agree it is a point."""
+    few = Rounds("frames/s", {"a": [0.9, 1.0, 1.1], "b": [1.0] * 3}, [])
+    many = Rounds("frames/s", {"a": [0.9, 1.0, 1.1] * 30, "b": [1.0] * 90}, [])
+    alike = Rounds("frames/s", {"a": [2.0, 3.0], "b": [1.0, 1.5]}, [])
+
+    assert few.interval("a", "b") == (pytest.approx(0.9), pytest.approx(1.1))
+    low, high = many.interval("a", "b")
+    assert 0.9 <= low <= 1.0 <= high <= 1.1
+    assert high - low < 0.2
+    assert alike.interval("a", "b") == (2.0, 2.0)
