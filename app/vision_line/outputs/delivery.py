@@ -21,9 +21,6 @@ from vision_line.telemetry.output_status import OutputState
 
 logger = logging.getLogger(__name__)
 
-#: How often the journal is asked for news, which it has five times a second. Each time costs the line a transaction, a
-#: request and a wake-up for each output: fewer of them are worth a part of the second that messages may take.
-POLL_S = 0.25
 #: How long records or cursors that cannot be used are left alone, in seconds.
 RECORDS_RETRY_S = 5.0
 
@@ -115,7 +112,7 @@ class Delivery:
                 is_shown = await self._show(sink)
             sink.check()
             await self._say_alarms(sink)
-            await asyncio.sleep(to_next_turn_s(POLL_S))
+            await asyncio.sleep(to_next_turn_s(sink.turn_s))
 
     async def _show(self, sink: MessageSink) -> bool:
         """Show how the line is now; return whether that could be read."""

@@ -15,6 +15,9 @@ from vision_line.records.journal import JournalEntry, Kind
 from vision_line.records.journal_removal import read_anchor
 from vision_line.records.schema import FILE_NAME, open_reader
 
+#: Of a file that grows for weeks its end is read: more of its pages need not be held.
+_CACHE_KIB = 256
+
 _ALIVE = "SELECT alive_utc FROM runs ORDER BY run DESC LIMIT 1"
 
 
@@ -56,6 +59,7 @@ class JournalSource(ChainedSource):
     def _opened(self, path: Path) -> sqlite3.Connection:
         connection = open_reader(path.parent)
         connection.row_factory = None
+        connection.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         self._facts = RecordFacts(connection)
         return connection
 

@@ -65,16 +65,25 @@ class ShownState:
     orders: tuple[Notification, ...] = ()
 
 
+#: How long news may wait for others: the journal has some five times a second, and each time takes a transaction, a
+#: request and a wake-up for each output. Messages may take a second.
+TURN_S = 0.25
+
+
 class MessageSink(Protocol):
     """Where messages go. Used by one task; after an error it is closed, and connected anew.
 
     `window` is how many messages are handed over at most before all of them must be acknowledged: as many come twice
     when a connection breaks. `connects` is whether `connect` shows that the other side is there; else the first
-    acknowledgement does.
+    acknowledgement does. `turn_s` is after how long the journal is asked for news.
     """
 
     window: int
     connects: bool
+
+    @property
+    def turn_s(self) -> float:
+        """Seconds between two looks: each costs the line something, and news waits half of it on average."""
 
     async def connect(self) -> None:
         """Be ready for messages.

@@ -16,7 +16,7 @@ import aiomqtt
 
 from vision_line import __version__
 from vision_line.config.output_settings import MqttOutput
-from vision_line.outputs.message_sink import ShownState, SinkError, SinkTrouble
+from vision_line.outputs.message_sink import TURN_S, ShownState, SinkError, SinkTrouble
 from vision_line.outputs.mqtt_client import IN_FLIGHT, MqttClient, lost_error, open_client, until_lost
 from vision_line.outputs.mqtt_commands import MqttCommands
 from vision_line.outputs.mqtt_topics import MqttTopics, Publication, status_payload
@@ -37,6 +37,7 @@ class MqttSink:
 
     window = IN_FLIGHT
     connects = True
+    turn_s = TURN_S
 
     def __init__(self, settings: MqttOutput, client_id: str, commands: LineCommands | None = None) -> None:
         """`commands` carries out what others ask, None: nothing is asked."""

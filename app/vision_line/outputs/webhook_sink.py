@@ -18,7 +18,7 @@ import httpx
 from vision_line import __version__
 from vision_line.config.output_settings import WebhookOutput
 from vision_line.outputs.cloud_events import BATCHED, STRUCTURED, body_of, request_id, signed_headers
-from vision_line.outputs.message_sink import ShownState, SinkError, SinkTrouble
+from vision_line.outputs.message_sink import TURN_S, ShownState, SinkError, SinkTrouble
 from vision_line.outputs.notification import Notification
 from vision_line.outputs.tls import verified_context
 
@@ -37,6 +37,7 @@ class WebhookSink:
     """A client of one server; asks it nothing before there is a message."""
 
     connects = False
+    turn_s = TURN_S
 
     def __init__(self, settings: WebhookOutput) -> None:
         self._settings = settings

@@ -18,7 +18,7 @@ from tests.integration.outputs.conftest import Line
 
 from vision_line.cli.outputs import print_status
 from vision_line.outputs import retry_delay
-from vision_line.outputs.delivery import POLL_S
+from vision_line.outputs.message_sink import TURN_S
 from vision_line.outputs.webhook_sink import refusal
 from vision_line.telemetry.output_status import OutputState, known_outputs
 
@@ -197,7 +197,7 @@ async def test_gone_ends_it(line: Line, server: WebReceiver) -> None:
     line.event()
     async with line.serving():
         state = await until_state(line, "disabled")
-        await asyncio.sleep(2 * POLL_S)
+        await asyncio.sleep(2 * TURN_S)
     asked = len(server.posted)
     server.answer = 204
     async with line.serving():

@@ -141,14 +141,14 @@ class PublishedNodes:
 
     async def raise_result(self, result: InspectionResult) -> None:
         """Raise the event of a result, and show it as the newest of its source."""
-        if self._is_heard:
+        if self.is_heard:
             await self._raise(result)
         self.latest = self._changed[result.source] = result
         if result.said.camera is not None:
             await self.show(result.said.camera, "LastVerdict", result.verdict, result.at)
 
     @property
-    def _is_heard(self) -> bool:
+    def is_heard(self) -> bool:
         """Whether anybody subscribes to anything: an event that nobody can hear need not be made."""
         return bool(self._server.iserver.subscription_service.subscriptions)
 
@@ -169,7 +169,7 @@ class PublishedNodes:
 
     async def raise_message(self, said: Notification) -> None:
         """Raise the event of what is no result."""
-        if not self._is_heard:
+        if not self.is_heard:
             return
         event = self._message_event.event
         self._fill(event, said, said.as_json(time.time()).decode())
