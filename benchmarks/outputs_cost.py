@@ -38,8 +38,9 @@ from vision_line.telemetry.output_status import known_outputs
 
 CAMERAS = 16
 AIM = 0.99
+NAMES = ("broker", "server", "opcua")
 #: For the start of the outputs behind a busy line; for what was recorded in a turn without them; for the line alone.
-START_S, CATCH_UP_S, SETTLE_S = 40.0, 3.0, 1.0
+START_S, CATCH_UP_S, SETTLE_S = 120.0, 3.0, 1.0
 #: How a run starts its outputs: behind inspection.
 BEHIND = ("nice", "-n", "10", "chrt", "--batch", "0")
 #: Everything that a run writes.
@@ -107,13 +108,22 @@ class Line:
         with (self.folder / "outputs.txt").open("a") as log:
             outputs = subprocess.Popen([*command, "--record", "records"], cwd=self.folder, stdout=log, stderr=log)
             try:
-                time.sleep(START_S)
                 self._outputs = outputs.pid
+                self._wait_until_all_tell(outputs)
                 yield
             finally:
                 outputs.send_signal(signal.SIGCONT)
                 outputs.terminate()
                 outputs.wait()
+
+    def _wait_until_all_tell(self, outputs: subprocess.Popen[bytes]) -> None:
+        ends_s = time.monotonic() + START_S
+        while time.monotonic() < ends_s and outputs.poll() is None:
+            sent = self._sent_so_far()
+            if all(sent.get(name) for name in NAMES):
+                return
+            time.sleep(1.0)
+        raise RuntimeError(f"not all outputs tell something:\n{(self.folder / 'outputs.txt').read_text()[-2000:]}")
 
     def with_outputs(self) -> float:
         """Return the inspected frames a second beside outputs."""
@@ -169,7 +179,7 @@ def main() -> int:
         rounds = interleave({"with outputs": line.with_outputs, "without": line.without}, pairs, "inspected/s")
     add_rounds(report, rounds, "without")
     _, ratio, _ = rounds.ratio("with outputs", "without")
-    told = {name: sum(one.get(name, 0) for one in line.sent) for name in ("broker", "server", "opcua")}
+    told = {name: sum(one.get(name, 0) for one in line.sent) for name in NAMES}
     report.facts["messages acknowledged meanwhile"] = told
     report.facts["cores taken"] = line.shares()
     report.facts["aim"] = AIM

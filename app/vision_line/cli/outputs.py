@@ -21,7 +21,7 @@ from vision_line.errors import ConfigError, ExitCode
 from vision_line.outputs.chained_source import ChainedSource
 from vision_line.outputs.cursor import CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
-from vision_line.outputs.delivery import POLL_S
+from vision_line.outputs.message_sink import TURN_S
 from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.json_lines import JsonLines
 from vision_line.outputs.output_service import OutputService
@@ -110,7 +110,7 @@ def print_events(directory: Path, target: str, settings: OutputSettings, since: 
                 typer.echo(line)
             if once:
                 return
-            time.sleep(POLL_S)
+            time.sleep(TURN_S)
     finally:
         sources.close()
 
