@@ -21,9 +21,9 @@ from vision_line.errors import ConfigError, ExitCode
 from vision_line.outputs.chained_source import ChainedSource
 from vision_line.outputs.cursor import CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
-from vision_line.outputs.message_sink import TURN_S
 from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.json_lines import JsonLines
+from vision_line.outputs.message_sink import TURN_S
 from vision_line.outputs.output_service import OutputService
 from vision_line.outputs.sinks import check_installed
 from vision_line.records.directory import DirectoryLock
