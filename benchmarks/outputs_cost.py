@@ -109,14 +109,14 @@ class Line:
             outputs = subprocess.Popen([*command, "--record", "records"], cwd=self.folder, stdout=log, stderr=log)
             try:
                 self._outputs = outputs.pid
-                self._wait_until_all_tell(outputs)
+                self._wait_for_messages_of_all(outputs)
                 yield
             finally:
                 outputs.send_signal(signal.SIGCONT)
                 outputs.terminate()
                 outputs.wait()
 
-    def _wait_until_all_tell(self, outputs: subprocess.Popen[bytes]) -> None:
+    def _wait_for_messages_of_all(self, outputs: subprocess.Popen[bytes]) -> None:
         ends_s = time.monotonic() + START_S
         while time.monotonic() < ends_s and outputs.poll() is None:
             sent = self._sent_so_far()
@@ -179,12 +179,12 @@ def main() -> int:
         rounds = interleave({"with outputs": line.with_outputs, "without": line.without}, pairs, "inspected/s")
     add_rounds(report, rounds, "without")
     _, ratio, _ = rounds.ratio("with outputs", "without")
-    told = {name: sum(one.get(name, 0) for one in line.sent) for name in NAMES}
-    report.facts["messages acknowledged meanwhile"] = told
+    sent = {name: sum(one.get(name, 0) for one in line.sent) for name in NAMES}
+    report.facts["messages acknowledged meanwhile"] = sent
     report.facts["cores taken"] = line.shares()
     report.facts["aim"] = AIM
     report.publish()
-    if silent := [name for name, number in told.items() if not number]:
+    if silent := [name for name, number in sent.items() if not number]:
         raise RuntimeError(f"expected three outputs that told something, found that {silent} did not")
     return 0 if ratio >= AIM else 1
 
