@@ -319,12 +319,10 @@ class Deciding:
         self._notice_sleep()
         now_s = time.monotonic()
         for machine in machines:
-            machine.stops = self._line.stops(
-                machine.plan.cameras,
-                now_s,
-                self._recorder.problem,
-                accepts_degraded=machine.plan.accepts_degraded,
-            )
+            cameras, accepts_degraded = machine.plan.cameras, machine.plan.accepts_degraded
+            machine.stops = self._line.stops(cameras, now_s, self._recorder.problem, accepts_degraded=accepts_degraded)
+            if self._line.sees_nothing(cameras, accepts_degraded=accepts_degraded):
+                machine.saw_nothing(now_s)
             if (optical := self._optical.get(machine.plan.name)) is not None:
                 machine.stops |= optical.stops
             machine.recipe = self._recorder.orders(machine.plan.name).recipe

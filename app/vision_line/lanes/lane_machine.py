@@ -150,6 +150,10 @@ class LaneMachine:
         """Note that inspected frames were not told: parts may have been in them."""
         self._lose_until(now_s, PartCause.GAP)
 
+    def saw_nothing(self, now_s: float) -> None:
+        """Note that up to now a camera's frames showed nothing, though they are inspected: nor did parts in them."""
+        self._unknown = max(self._unknown, (now_s, PartCause.CAMERA))
+
     def slept(self, now_s: float) -> None:
         """Note that this machine slept: the belt may have moved, and the clock has not."""
         self._lose_until(now_s, PartCause.LATE)

@@ -25,6 +25,7 @@ class LineCondition:
         self._refusals: dict[str, str] = {}
         self._gaps: dict[str, str] = {}
         self._degraded: frozenset[str] = frozenset()
+        self._frozen: frozenset[str] = frozenset()
         self._has_snapshot = False
         self._lost = 0
 
@@ -54,9 +55,8 @@ class LineCondition:
         self._log = "" if header["log_writable"] else reason
         self._refusals = {str(one["name"]): str(one["not_accepted"]) for one in header["cameras"]}
         self._gaps = {str(one["name"]): str(one["not_inspected"] or "") for one in header["cameras"]}
-        self._degraded = frozenset(
-            str(one["name"]) for one in header["cameras"] if one.get("state") == CameraState.DEGRADED
-        )
+        self._degraded = _in_state(header, CameraState.DEGRADED)
+        self._frozen = _in_state(header, CameraState.FROZEN)
 
     def dropped(self, header: Header) -> bool:
         """Take what was not told; return whether there are results among it that were not known of."""
@@ -91,3 +91,15 @@ class LineCondition:
             elif camera in self._degraded and not accepts_degraded:
                 found.setdefault(PartCause.CAMERA, f"camera {camera} is DEGRADED: black, uniform or blurred")
         return found
+
+    def sees_nothing(self, cameras: Collection[str], *, accepts_degraded: bool = False) -> bool:
+        """Whether frames of one of these cameras came as inspected, and show no part: DEGRADED, or found FROZEN now.
+
+        What stops acceptance is over with it, and the frames still count for the parts that passed meanwhile.
+        """
+        blind = self._frozen if accepts_degraded else self._frozen | self._degraded
+        return not self._away and not blind.isdisjoint(cameras)
+
+
+def _in_state(header: Header, state: CameraState) -> frozenset[str]:
+    return frozenset(str(one["name"]) for one in header["cameras"] if one.get("state") == state)

@@ -152,6 +152,17 @@ def test_a_camera_in_the_dark_accepts_nothing(client: LanesClient, line: BenchLi
     wait_for(lambda: not lane_of(client)["fault"], "it is over")
 
 
+def test_a_part_that_began_to_pass_in_the_dark_is_not_accepted_in_the_light(line: BenchLine, tmp_path: Path) -> None:
+    lane = LANE.replace("ejector_ms = 1500", "ejector_ms = 20000").replace("[0, 200]", "[0, 1500]")
+    with running_lanes(tmp_path, lane), LanesClient(tmp_path) as client:
+        line.state = CameraState.DEGRADED
+        wait_for(lambda: "DEGRADED" in lane_of(client)["fault"], "it is told")
+        client.follow()
+        client.part("l1")
+        line.state = CameraState.RUNNING
+        assert decision_of(client)["verdict"] == "not_inspected"
+
+
 def test_a_part_that_cannot_be_recorded_in_time_is_not_accepted(client: LanesClient, tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")

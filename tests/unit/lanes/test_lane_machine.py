@@ -139,6 +139,27 @@ def test_a_verdict_never_falls_when_older_news_come_behind() -> None:
     assert said(machine.decide(9.5)) == [(1, PartVerdict.REJECT, PartCause.NONE)]
 
 
+def test_a_part_that_was_in_sight_while_its_camera_saw_nothing_is_not_accepted_once_it_sees_again() -> None:
+    """The light was out in the first half of its window: the frames of that half were inspected, and showed nothing."""
+    machine = make_machine()
+    machine.trigger(make_trigger(10.0))
+    machine.trigger(make_trigger(10.6))
+    watch(machine, 9.5, 10.4)
+    machine.saw_nothing(10.5)
+
+    decided = watch(machine, 10.4, 13.0)
+    assert said(decided) == [(1, NOT, PartCause.CAMERA), (2, PartVerdict.ACCEPT, PartCause.NONE)]
+
+
+def test_a_reject_is_one_though_the_camera_saw_nothing_later() -> None:
+    machine = make_machine()
+    machine.trigger(make_trigger(10.0))
+    watch(machine, 9.5, 10.3)
+    machine.saw_nothing(10.9)
+    machine.event(make_fact(10.0, 10.2))
+    assert said(machine.decide(11.0)) == [(1, PartVerdict.REJECT, PartCause.NONE)]
+
+
 def test_nothing_is_accepted_from_the_deadline_on() -> None:
     machine = make_machine()
     machine.trigger(make_trigger(10.0))

@@ -50,6 +50,21 @@ def test_a_background_without_parts_may_be_uniform() -> None:
     assert list(line.stops(["cam01"], 10.0, "", accepts_degraded=True)) == [PartCause.CAMERA]
 
 
+@pytest.mark.parametrize(
+    ("state", "accepts_degraded", "expected"),
+    [("RUNNING", False, False), ("DEGRADED", False, True), ("DEGRADED", True, False), ("FROZEN", True, True)],
+)
+def test_frames_that_show_nothing_are_known_of(state: str, *, accepts_degraded: bool, expected: bool) -> None:
+    """Those of a frozen camera counted until it was found out."""
+    line = LineCondition()
+    line.came("run", 10.0)
+    line.snapshot(snapshot(state=state))
+    assert line.sees_nothing(["cam01"], accepts_degraded=accepts_degraded) is expected
+    assert not line.sees_nothing(["cam02"])
+    line.went("it ended")
+    assert not line.sees_nothing(["cam01"])
+
+
 @pytest.mark.parametrize(("asked", "needed"), [(None, 5), (2, 5), (7, 7)])
 def test_a_lane_never_asks_for_less_than_its_camera(asked: int | None, needed: int) -> None:
     assert camera_need(StreamSettings(min_hits=3, min_looks=5), asked).inspections == needed
