@@ -163,7 +163,7 @@ class ProvenEngines:
             return run_images(network, images)
 
         if candidate.is_exact and not self._prover.has_reference(candidate.variant, shape_hw):
-            return self._prover.check_streams(shape_hw, run)  # it is the reference itself
+            return self._prover.check_itself(shape_hw, run)  # it is the reference itself
         return self._prover.prove(candidate.variant, shape_hw, run, TOLERANCE)
 
     def _reject(self, candidate: Execution, shape_hw: ShapeHW, result: ProofResult) -> None:

@@ -21,13 +21,14 @@ from vision_line.ports import ShapeHW
 #: engine that has several streams n of the first, then n of the next.
 RunImages = Callable[[Images], list[Output]]
 
-#: By how much the same float execution differs at the most on two streams: a share, and in pixels or of a score.
+#: By how much the same float execution differs at the most on two streams, or later: a share, and in pixels or of a score.
 _SAME_SHARE, _SAME = 1e-3, 1e-3
 #: Begins the reason of a result that is open.
 UNPROVEN = "it cannot be proven"
 
 BY_BUNDLE = "the bundle's proof"
 BY_FLOAT = "its own float execution"
+BY_FIRST = "what it gave when it was opened"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class Prover:
         self._model = model
         self._run_exactly = run_exactly
         self._made: dict[tuple[str, ShapeHW], Reference] = {}
+        self._at_first: dict[ShapeHW, list[Output]] = {}  # what engines gave that are the reference themselves
 
     def has_reference(self, variant: ModelVariant, shape_hw: ShapeHW) -> bool:
         """Whether the bundle says what is right for this variant at this shape."""
@@ -78,19 +80,22 @@ class Prover:
         worst = min(found, key=lambda one: (one.holds, one.same_places))
         return ProofResult(worst.holds, by, str(worst))
 
-    def check_streams(self, shape_hw: ShapeHW, run: RunImages) -> ProofResult:
-        """Say whether all streams of `run`, an engine that is the reference itself, give the same at `shape_hw`.
+    def check_itself(self, shape_hw: ShapeHW, run: RunImages) -> ProofResult:
+        """Say whether `run`, an engine that is the reference itself, gives the same on all streams as at first.
 
         Raises:
             RunError: as `run`.
         """
         images = self._images(shape_hw)[:2]
         outputs = run(images)
-        for at, output in enumerate(outputs[len(images) :]):
-            first = outputs[at % len(images)]
-            # What is no number on each stream is the model's own fault, and said with the first frame.
-            if not np.allclose(output, first, rtol=_SAME_SHARE, atol=_SAME, equal_nan=True):
-                return ProofResult(holds=False, by="another stream", why="its streams differ")
+        first = self._at_first.get(shape_hw, outputs[: len(images)])
+        if len(outputs) < len(images):
+            return ProofResult(holds=False, by="", why="it gives nothing")
+        if not all(_are_same(output, first[at % len(images)]) for at, output in enumerate(outputs)):
+            if shape_hw in self._at_first:
+                return ProofResult(holds=False, by=BY_FIRST, why="it gives something else than when it was opened")
+            return ProofResult(holds=False, by="another stream", why="its streams differ")
+        self._at_first[shape_hw] = first
         return ProofResult(holds=True, by="", why="it is the reference itself")
 
     def _images(self, shape_hw: ShapeHW) -> Images:
@@ -103,3 +108,8 @@ class Prover:
             outputs = self._run_exactly(variant, images)
             self._made[key] = reference_of(model.head, len(model.classes), model.nms_iou, outputs)
         return self._made[key]
+
+
+def _are_same(output: Output, other: Output) -> bool:
+    """Whether two outputs are; what is no number in both is the model's own fault, and said with the first frame."""
+    return np.allclose(output, other, rtol=_SAME_SHARE, atol=_SAME, equal_nan=True)

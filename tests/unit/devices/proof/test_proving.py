@@ -49,17 +49,28 @@ def streams(*seeds: int) -> RunImages:
 def test_each_stream_must_be_right(seeds: tuple[int, ...], *, holds: bool) -> None:
     """Also where nothing but the engine itself says what is right: then its streams must agree."""
     assert prover().prove(VARIANT, SHAPE, streams(*seeds), Tolerance()).holds is holds
-    assert prover().check_streams(SHAPE, streams(*seeds)).holds is holds
+    assert prover().check_itself(SHAPE, streams(*seeds)).holds is holds
 
 
 def test_no_numbers_of_one_stream_alone_are_its_fault() -> None:
     """Those of each stream are the model's own: its first frame says so."""
     none = [np.full_like(output, np.nan) for output in outputs_of(np.zeros((2, *SHAPE, 3), np.uint8))]
-    assert prover().check_streams(SHAPE, lambda _: none * 2).holds
-    assert not prover().check_streams(SHAPE, lambda images: outputs_of(images) + none).holds
+    assert prover().check_itself(SHAPE, lambda _: none * 2).holds
+    assert not prover().check_itself(SHAPE, lambda images: outputs_of(images) + none).holds
+
+
+def test_an_engine_that_is_its_own_reference_must_give_later_what_it_gave_at_first() -> None:
+    """All of its streams read the same weights: memory that fails turns them wrong together."""
+    one = prover()
+    assert one.check_itself(SHAPE, streams(0, 0)).holds
+    assert one.check_itself(SHAPE, streams(0, 0)).holds
+    result = one.check_itself(SHAPE, streams(1, 1))
+    assert (result.holds, result.by) == (False, "what it gave when it was opened")
+    assert one.check_itself((32, 32), streams(1, 1)).holds  # at another shape it was not open yet
 
 
 def test_an_engine_that_gives_nothing_is_not_right() -> None:
     """Nothing was compared."""
+    assert not prover().check_itself(SHAPE, lambda _: []).holds
     with pytest.raises(ValueError, match=r"shorter|longer"):
         prover().prove(VARIANT, SHAPE, lambda _: [], Tolerance())
