@@ -23,6 +23,7 @@ from vision_line.outputs.notification import Notification, fork, lost
 from vision_line.parts.orders import RECIPE, order_in_force
 from vision_line.parts.parts_retention import prune_parts
 from vision_line.parts.recorded_recipes import IN_FORCE, recorded_wish
+from vision_line.records.journal import Kind
 from vision_line.records.schema import transaction
 from vision_line.records.seal import Sealer
 from vision_line.records.side_journal import append
@@ -63,6 +64,9 @@ def _record(box: ShippingBox) -> None:
     enter_configuration(rows.connection, named(["lane1"], ["big"]))
     enter_configuration(rows.connection, {f"{IN_FORCE}lane1": recorded_wish(wish)}, "recipe")
     rows.event(run, "cam1", 100.0)
+    with transaction(rows.connection):
+        doubted = {"since_utc": BEGAN_UTC, "until_utc": BEGAN_UTC + 600.0, "why": "cpu: it computes wrongly now"}
+        rows.connection.journal.append(Kind.DOUBT, "engine", doubted, run)
     went = {"from_utc": BEGAN_UTC - 9e6, "to_utc": BEGAN_UTC - 8e6, "why": "keep_days"}
     rows.insert("removals", at_utc=BEGAN_UTC, removed_from="events", rows=912, **went)
     with transaction(rows.connection):

@@ -34,6 +34,7 @@ OutputKind = Literal[
     "run",
     "camera",
     "configuration",
+    "doubt",
     "clock_step",
     "near_miss",
     "audit",

@@ -22,7 +22,7 @@ from vision_line.records.records import Records, Row
 router = APIRouter()
 
 PAGE_ROWS = 100
-_KINDS = ("configuration", "run", "seal", "removal", "clock_step", "begin")
+_KINDS = ("configuration", "run", "doubt", "seal", "removal", "clock_step", "begin")
 
 #: By the index: these kinds are a few among millions of entries.
 _ENTRIES = f"""SELECT number, run, kind, key, at_utc, body FROM journal INDEXED BY journal_by_key
@@ -86,7 +86,7 @@ def trail_page(services: Services, before: Before = None, by_self: BySelf = Fals
 
 @router.get("/api/v1/trail")
 def trail(services: Services, before: Before = None, by_self: BySelf = True) -> Trail:
-    """Return configuration changes, runs, seals, removals and steps of the clock, newest first."""
+    """Return configuration changes, runs, doubts, seals, removals and steps of the clock, newest first."""
     if _is_of_many():
         raise ConfigError("each box has a trail of its own: choose one by `box`")
     with services.reader.open() as connection:

@@ -24,6 +24,8 @@ def entry_title(kind: str, key: str, facts: Mapping[str, str]) -> str:
         return _configured(key)
     if kind == "run":
         return f"{_run_stage(facts)}, run {facts.get('run', '?')}"
+    if kind == "doubt":
+        return f"what was inspected may be wrong ({key}), run {facts.get('run', '?')}"
     if kind == "seal":
         return f"{facts.get('entries', '?')} entries"
     return key
@@ -47,6 +49,8 @@ def entry_address(kind: str, key: str, facts: Mapping[str, str]) -> str | None:
         return f"/cameras/{quote(camera, safe='')}" + (f"?{urlencode(boxes.asked)}" if boxes.asked else "")
     if kind == "run" and {"started_utc", "ended_utc"} <= facts.keys():
         return _address_of_time(facts["started_utc"], facts["ended_utc"])
+    if kind == "doubt" and {"since_utc", "until_utc"} <= facts.keys():
+        return _address_of_time(facts["since_utc"], facts["until_utc"])
     return None
 
 

@@ -155,6 +155,15 @@ class ConfigurationEntry:
 
 
 @dataclass(frozen=True, slots=True)
+class DoubtEntry:
+    """What was inspected from `since_utc` to `until_utc`, by the wall clock, may be wrong, on every camera; and why."""
+
+    since_utc: float
+    until_utc: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class EvidenceEntry:
     """The images of an event are on the disk and show `observation`, or `missing` says why there are none."""
 
@@ -250,6 +259,7 @@ Entry = (
     | FirstInspectionEntry
     | DeviceEntry
     | ConfigurationEntry
+    | DoubtEntry
     | EvidenceEntry
     | ClipEntry
     | FileDeletedEntry

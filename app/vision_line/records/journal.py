@@ -46,6 +46,7 @@ class Kind(StrEnum):
     CLOCK_STEP = "clock_step"
     DETECTIONS = "detections"
     CONFIGURATION = "configuration"
+    DOUBT = "doubt"
     REMOVAL = "removal"
     CARRIED = "carried"
     SEAL = "seal"

@@ -202,6 +202,10 @@ class SqliteLog:
         """Accept what is in force; what has changed is entered into the journal."""
         self._backlog.put(entry)
 
+    def write_doubt(self, since_utc: float, until_utc: float, why: str) -> None:
+        """Accept that what was inspected between two moments of the wall clock may be wrong: the journal says so."""
+        self._backlog.put(entries.DoubtEntry(since_utc, until_utc, why))
+
     def write_device(self, device: DeviceDescription) -> None:
         """Accept what inspects, once it is open and again when its variant changes."""
         self._backlog.put(

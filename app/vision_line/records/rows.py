@@ -23,6 +23,7 @@ from vision_line.records.entries import (
     ConfigurationEntry,
     CoverageEntry,
     DeviceEntry,
+    DoubtEntry,
     Entry,
     EventsEntry,
     EvidenceEntry,
@@ -183,6 +184,7 @@ class RowMaker:
             FirstInspectionEntry: self._first_inspection,
             DeviceEntry: self._device,
             ConfigurationEntry: lambda _entry: iter(()),  # it has no row, only its place in the journal
+            DoubtEntry: lambda _entry: iter(()),  # nor has this
             EvidenceEntry: self._evidence,
             ClipEntry: self._clip,
             FileDeletedEntry: self._file_deleted,

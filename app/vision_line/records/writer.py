@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -16,7 +17,8 @@ from vision_line.records.backlog import Backlog
 from vision_line.records.configuration_journal import enter_configuration
 from vision_line.records.database_files import DatabaseFiles, database_files
 from vision_line.records.directory import free_mb
-from vision_line.records.entries import ConfigurationEntry, Entry, InspectedEntry
+from vision_line.records.entries import ConfigurationEntry, DoubtEntry, Entry, InspectedEntry
+from vision_line.records.journal import Kind
 from vision_line.records.lives import EndCause, Life, end_run
 from vision_line.records.retention import Retention
 from vision_line.records.rows import RowMaker
@@ -227,6 +229,8 @@ class GroupWriter:
             for entry in group:
                 if isinstance(entry, ConfigurationEntry):
                     enter_configuration(connection, connection.journal, entry, self._run)
+                elif isinstance(entry, DoubtEntry):
+                    connection.journal.append(Kind.DOUBT, "engine", asdict(entry), self._run)
                 for sql, rows in self._rows.statements(entry):
                     connection.executemany(sql, rows)
             if life is not None:

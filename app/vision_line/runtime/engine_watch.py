@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Callable
@@ -12,10 +13,17 @@ from collections.abc import Callable
 from vision_line.errors import RunError
 from vision_line.records.formats import iso_utc
 
+logger = logging.getLogger(__name__)
+
 #: How often, in seconds; and how often it is asked whether the machine slept: it may have woken up elsewhere.
 PROVE_EVERY_S = 600.0
 ASK_EVERY_S = 10.0
 _SLEPT_S = 1.0
+#: A proof that takes longer is said to hang, and again after twice as long, in seconds.
+HANGS_S = 60.0
+
+#: Hears from when to when, by the wall clock, what was inspected may be wrong, and why.
+Doubt = Callable[[float, float, str], None]
 
 
 def _asleep_s() -> float:
@@ -24,14 +32,17 @@ def _asleep_s() -> float:
 
 async def watch_engines(
     prove: Callable[[], str],
+    doubt: Doubt,
     *,
     every_s: float = PROVE_EVERY_S,
     ask_every_s: float = ASK_EVERY_S,
+    hangs_s: float = HANGS_S,
     asleep_s: Callable[[], float] = _asleep_s,
 ) -> None:
     """Have the engines proven again and again, until cancelled; `prove` says what is wrong, "" where nothing is.
 
-    It is called in a thread that nobody waits for at the end: an engine may hang.
+    It is called in a thread that nobody waits for at the end: an engine may hang. `doubt` hears from when to when it
+    may be wrong what was inspected.
 
     Raises:
         RunError: an engine computes wrongly that was right before, or failed.
@@ -40,7 +51,12 @@ async def watch_engines(
     while True:
         await _wait(every_s, ask_every_s, asleep_s)
         began_utc = time.time()
-        if fault := await _in_a_thread(prove):
+        try:
+            fault = await _in_a_thread(prove, right_utc, hangs_s)
+        except RunError as exc:
+            fault = str(exc)
+        if fault:
+            doubt(right_utc, time.time(), fault)
             raise RunError(f"{fault}; what was inspected since {iso_utc(right_utc)} may be wrong")
         right_utc = began_utc
 
@@ -54,7 +70,7 @@ async def _wait(every_s: float, ask_every_s: float, asleep_s: Callable[[], float
         await asyncio.sleep(min(ask_every_s, left_s))
 
 
-async def _in_a_thread(call: Callable[[], str]) -> str:
+async def _in_a_thread(call: Callable[[], str], right_utc: float, hangs_s: float) -> str:
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[str] = loop.create_future()
 
@@ -76,4 +92,10 @@ async def _in_a_thread(call: Callable[[], str]) -> str:
             loop.call_soon_threadsafe(settle, said)
 
     threading.Thread(target=work, name="engine proof", daemon=True).start()
-    return await outcome
+    while not outcome.done():
+        await asyncio.wait([outcome], timeout=hangs_s)
+        if not outcome.done():
+            since = iso_utc(right_utc)
+            logger.error("the engines do not end their proof; what was inspected since %s is unproven", since)
+            hangs_s *= 2
+    return outcome.result()

@@ -336,7 +336,7 @@ class Run:
             tasks.create_task(followers[1].run(), name="recipes"),
             tasks.create_task(shapes.run(), name="input shapes"),
             tasks.create_task(decode_watch.run(), name="decoding"),
-            tasks.create_task(watch_engines(device.prove_again), name="engines"),
+            tasks.create_task(watch_engines(device.prove_again, self._setup.log.write_doubt), name="engines"),
         ]
         tasks.create_task(outcome_of(scheduler), name="scheduler")
         return LiveInspection(device, scheduler, load_watch, shapes, helpers)

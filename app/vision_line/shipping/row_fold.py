@@ -27,7 +27,7 @@ _MAY_BE_UNUSUAL = ("\\u", "NaN", "Infinity")
 _UNUSUAL = re.compile(r"\\u0000|\\ud[89a-f]|[:,\[](?:NaN|-?Infinity)\b")
 #: Kinds whose entries say more than a row does, or of which there is none.
 KEPT_ENTRIES = frozenset(
-    {Kind.BEGIN, Kind.RUN, Kind.CAMERA, Kind.CONFIGURATION, Kind.CLOCK_STEP, Kind.REMOVAL, Kind.SEAL}
+    {Kind.BEGIN, Kind.RUN, Kind.CAMERA, Kind.CONFIGURATION, Kind.DOUBT, Kind.CLOCK_STEP, Kind.REMOVAL, Kind.SEAL}
 )
 
 

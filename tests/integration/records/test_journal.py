@@ -99,6 +99,19 @@ def test_the_journal_says_what_the_tables_hold(written: Path, open_log: OpenLog)
     assert (first.journal.before, first.journal.under_way) == ({}, 0)
 
 
+def test_what_may_be_wrong_is_an_entry_of_its_own(records: Path, open_log: OpenLog) -> None:
+    """Also of a run that ends with it: what is accepted is committed."""
+    log = open_log()
+    log.write_doubt(1000.0, 1600.0, "cpu: it computes wrongly now")
+    log.close(EndCause.FAILED)
+    verified(records)
+    with closing(open_reader(records / FILE_NAME)) as connection:
+        found = connection.execute("SELECT run, key, body FROM journal WHERE kind = 'doubt'").fetchall()
+    ((run, key, body),) = found
+    assert (run, key) == (1, "engine")
+    assert json.loads(body) == {"since_utc": 1000.0, "until_utc": 1600.0, "why": "cpu: it computes wrongly now"}
+
+
 def test_anybody_can_check_the_chain(written: Path) -> None:
     """As docs/records.md describes it, without a line of ours."""
     digest = bytes(32)

@@ -5,22 +5,38 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 import pytest
 
 from vision_line.errors import RunError
+from vision_line.runtime import engine_watch
 from vision_line.runtime.engine_watch import watch_engines
 
 DEADLINE_S = 40.0
 
 
+def no_matter(_since_utc: float, _until_utc: float, _why: str) -> None:
+    """Hear of a doubt that a test is not about."""
+
+
 async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
     """Until then it goes on; and the error says since when results may be wrong."""
-    said = ["", "", "cpu: it computes wrongly now"]
+    said, proven_utc = ["", "", "cpu: it computes wrongly now"], [time.time()]
+    doubts: list[tuple[float, float, str]] = []
+
+    def prove() -> str:
+        proven_utc.append(time.time())
+        return said.pop(0)
+
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match=r"computes wrongly now; what was inspected since \d{4}-\d\d-\d\dT"):
-            await watch_engines(lambda: said.pop(0), every_s=0.01, ask_every_s=0.01)
+            await watch_engines(prove, lambda *doubt: doubts.append(doubt), every_s=0.01, ask_every_s=0.01)
     assert not said
+    ((since_utc, until_utc, why),) = doubts
+    assert proven_utc[-3] <= since_utc <= proven_utc[-2], "the last proof that held had begun"
+    assert until_utc >= proven_utc[-1]
+    assert why == "cpu: it computes wrongly now"
 
 
 async def test_a_machine_that_slept_is_proven_at_once() -> None:
@@ -28,16 +44,24 @@ async def test_a_machine_that_slept_is_proven_at_once() -> None:
     asleep = iter([0.0, 0.0, 0.0, 5.0])
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="wrong"):
-            await watch_engines(lambda: "wrong", every_s=3600.0, ask_every_s=0.01, asleep_s=lambda: next(asleep, 5.0))
+            await watch_engines(
+                lambda: "wrong", no_matter, every_s=3600.0, ask_every_s=0.01, asleep_s=lambda: next(asleep, 5.0)
+            )
 
 
-async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing() -> None:
+async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def fail() -> str:
         raise RunError("cpu: the engine failed")
 
+    doubts: list[tuple[float, float, str]] = []
+    said = asyncio.Event()
+    monkeypatch.setattr(engine_watch.logger, "error", lambda *_: said.set())
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="failed"):
-            await watch_engines(fail, every_s=0.01, ask_every_s=0.01)
+            await watch_engines(fail, lambda *doubt: doubts.append(doubt), every_s=0.01, ask_every_s=0.01)
+        assert [why for _, _, why in doubts] == ["cpu: the engine failed"]
         hangs, over = threading.Event(), threading.Event()
 
         def hang() -> str:
@@ -45,8 +69,9 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing()
             over.wait(DEADLINE_S)
             return ""
 
-        watching = asyncio.create_task(watch_engines(hang, every_s=0.01, ask_every_s=0.01))
+        watching = asyncio.create_task(watch_engines(hang, no_matter, every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
         await asyncio.to_thread(hangs.wait)
+        await said.wait()
         watching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watching

@@ -19,6 +19,7 @@ from vision_line.desk.charts.silences import read_silences
 from vision_line.desk.inspected.attention import read_alarms, read_last_run
 from vision_line.desk.inspected.coverage_bar import axis, column_s
 from vision_line.desk.inspected.degraded_time import degraded_words, read_degraded
+from vision_line.desk.inspected.doubted_time import read_doubts
 from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.inspected.shift_parts import CameraCoverage, ShiftPart, read_cameras, read_shift, read_shift_parts
 from vision_line.desk.local_time import ChosenTime, plant_clock
@@ -103,6 +104,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         targets = read_plan(connection).targets
         later_utc = ahead_utc(connection)
         degraded = degraded_words(read_degraded(connection, time))
+        doubts = read_doubts(connection, time)
     part_silences = read_part_silences(services.reader.directory, read_part_baselines(services.reader.directory))
     earlier, later = neighbours(time)
     with services.reader.open_parts() as connection:
@@ -126,6 +128,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         challenges=_challenge_problems(services.reader.directory, targets),
         without_run_s=without_s,
         degraded=degraded,
+        doubts=doubts,
         found=found,
         shift_before=before,
         later_utc=None if later_utc is not None and later_utc <= time.until_utc else later_utc,

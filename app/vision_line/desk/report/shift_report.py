@@ -14,6 +14,7 @@ from vision_line.desk.charts.baselines import read_baselines
 from vision_line.desk.charts.silences import SilenceWatch, read_silences
 from vision_line.desk.inspected.coverage_bar import BarPart, column_s, read_bars
 from vision_line.desk.inspected.degraded_time import degraded_words, read_degraded
+from vision_line.desk.inspected.doubted_time import DoubtedTime, read_doubts
 from vision_line.desk.inspected.inspected_time import CameraTime, Gap, read_inspected_time
 from vision_line.desk.local_time import ChosenTime
 from vision_line.desk.part_charts.part_baselines import read_part_baselines
@@ -69,7 +70,7 @@ class RemovedRows:
 class InspectedPart:
     """What was inspected. `without_run_s`: for how much of the time until now no program ran.
 
-    `degraded`: the cameras that were DEGRADED meanwhile, in words.
+    `degraded`: the cameras that were DEGRADED meanwhile, in words; `doubts`: when an engine may have computed wrongly.
     """
 
     total: Covered
@@ -80,6 +81,7 @@ class InspectedPart:
     bars: dict[str, list[BarPart]]
     longest: Gap | None
     degraded: str
+    doubts: Sequence[DoubtedTime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,7 @@ def _read_inspected(
         bars=read_bars(connection, time, gaps),
         longest=max((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: gap.seconds, default=None),
         degraded=degraded_words(read_degraded(connection, time)),
+        doubts=read_doubts(connection, time),
     )
 
 

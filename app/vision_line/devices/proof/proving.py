@@ -21,7 +21,7 @@ from vision_line.ports import ShapeHW
 #: engine that has several streams n of the first, then n of the next.
 RunImages = Callable[[Images], list[Output]]
 
-#: By how much the same float execution differs at the most on two streams, or later: a share, and in pixels or of a score.
+#: By how much the same float execution differs at the most on two streams, or later: a share, and in pixels or scores.
 _SAME_SHARE, _SAME = 1e-3, 1e-3
 #: Begins the reason of a result that is open.
 UNPROVEN = "it cannot be proven"
