@@ -32,3 +32,24 @@ def lasting_signature(path: Path) -> Signature | None:
     """
     now_ns, found = time.time_ns(), file_signature(path)
     return found if found is not None and found[2] < now_ns - _LASTS_AFTER_NS else None
+
+
+class SettledChange:
+    """Says when a file is to be read again: it is otherwise than it was read, and so it was at the look before.
+
+    Editors and scripts write in place: half of a file may be valid, and lack the cameras of the other half.
+    """
+
+    def __init__(self, path: Path, read: Signature | None) -> None:
+        """`read` is the signature of what was read of it."""
+        self._path = path
+        self._read = self._seen = read
+
+    def is_due(self, *, asked: bool) -> bool:
+        """Look at it; whether to read it now, at once where somebody `asked`. Then it counts as read."""
+        found = file_signature(self._path)
+        is_settled, self._seen = found == self._seen, found
+        if not asked and (found == self._read or not is_settled):
+            return False
+        self._read = found
+        return True

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from vision_line.config.file_signature import file_signature
+from vision_line.config.file_signature import SettledChange
 from vision_line.config.lane_load import LoadedLanes, load_lanes
 from vision_line.errors import ConfigError, RunError
 from vision_line.lanes.configured_doors import configured_doors
@@ -92,15 +92,14 @@ class LaneService:
 
     async def _follow(self, asked: asyncio.Event, deciding: Deciding, recorder: PartsRecorder, link: LineLink) -> None:
         """Follow the file, until cancelled; what could not be adopted is tried again."""
-        signature = self._loaded.signature  # not the file's now: it may have changed while this process began
+        # not the file's signature now: it may have changed while this process began
+        change = SettledChange(self._loaded.path, self._loaded.signature)
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(RELOAD_S):
                     await asked.wait()
-            found = file_signature(self._loaded.path)
-            if asked.is_set() or found != signature:
+            if change.is_due(asked=asked.is_set()):
                 asked.clear()
-                signature = found
                 try:
                     await self._reload(deciding, recorder, link)
                 except ConfigError as exc:

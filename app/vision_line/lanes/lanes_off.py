@@ -12,6 +12,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from vision_line.errors import RunError
+from vision_line.records.directory import sync_directory, write_durably
 
 logger = logging.getLogger(__name__)
 
@@ -50,12 +51,11 @@ class LanesOff:
             self._keep()
 
     def _keep(self) -> None:
-        """Write the file; a machine that loses its power just now may have that of before."""
+        """Write the file, and have it on the disk: a machine that loses its power begins with what it says."""
         kept = {lane: sorted(names & self._lasting) for lane, names in self._names.items() if names & self._lasting}
-        partial = self._path.with_suffix(".partial")
         try:
-            partial.write_text(json.dumps(kept), encoding="utf-8")
-            partial.replace(self._path)
+            write_durably(self._path, json.dumps(kept).encode(), self._path.with_suffix(".partial"))
+            sync_directory(self._path.parent)
         except OSError as exc:
             logger.error("%s: cannot be written, a restart forgets who is off: %s", self._path, exc.strerror or exc)
 

@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 
-from vision_line.config.file_signature import file_signature
+from vision_line.config.file_signature import SettledChange
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.config.models import Config
 from vision_line.errors import ConfigError
@@ -15,7 +15,7 @@ from vision_line.telemetry.snapshot import ConfigStatus
 
 logger = logging.getLogger(__name__)
 
-#: How often the file is checked, in seconds.
+#: How often the file is checked, in seconds; a change counts once it stood still for so long.
 CHECK_EVERY_S = 1.0
 #: So much of why a configuration is refused goes into an alarm or a heartbeat; the log has all of it.
 _LONGEST_WHY = 200
@@ -41,7 +41,7 @@ class ConfigFollower:
         self._current = loaded
         self._prepare = prepare
         self._apply = apply
-        self._signature = loaded.signature
+        self._change = SettledChange(loaded.path, loaded.signature)
         self._asked = asked
         self._refusal = ""
         self._waiting: list[str] = []  # sections of which the file says otherwise than at the start
@@ -63,10 +63,8 @@ class ConfigFollower:
             await self._check_file(asked=asked)
 
     async def _check_file(self, *, asked: bool) -> None:
-        signature = file_signature(self._current.path)
-        if signature == self._signature and not asked:
+        if not self._change.is_due(asked=asked):
             return
-        self._signature = signature
         try:
             loaded = load_config(self._current.path, first=self._current.first)
             await self._prepare(loaded)

@@ -105,7 +105,7 @@ def test_what_may_be_wrong_is_an_entry_of_its_own(records: Path, open_log: OpenL
     log.write_doubt(1000.0, 1600.0, "cpu: it computes wrongly now")
     log.close(EndCause.FAILED)
     verified(records)
-    with closing(open_reader(records / FILE_NAME)) as connection:
+    with closing(open_reader(records)) as connection:
         found = connection.execute("SELECT run, key, body FROM journal WHERE kind = 'doubt'").fetchall()
     ((run, key, body),) = found
     assert (run, key) == (1, "engine")

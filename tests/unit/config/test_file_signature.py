@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""A file that was changed just now has no signature that lasts: it may change again within the step of its time."""
+"""A file that was changed just now may change again: half of one that is written in place is no configuration."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.config.file_signature import file_signature, lasting_signature
+from vision_line.config.file_signature import SettledChange, file_signature, lasting_signature
 
 
 @pytest.mark.parametrize(("ago_s", "lasts"), [(0.0, False), (60.0, True), (-3600.0, False)])
@@ -20,3 +20,30 @@ def test_a_signature_lasts_once_the_change_is_some_time_ago(tmp_path: Path, ago_
     then = time.time() - ago_s
     os.utime(path, (then, then))
     assert lasting_signature(path) == (file_signature(path) if lasts else None)
+
+
+def test_a_file_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
+    """Nor one that is gone for the moment; it counts once it stood still from one look to the next."""
+    path = tmp_path / "streams.toml"
+    path.write_text("whole", encoding="utf-8")
+    change = SettledChange(path, file_signature(path))
+    assert not change.is_due(asked=False)
+    for text in ("half", "half and more"):
+        path.write_text(text, encoding="utf-8")
+        assert not change.is_due(asked=False)
+    path.unlink()
+    assert not change.is_due(asked=False)
+    path.write_text("another whole", encoding="utf-8")
+    assert [change.is_due(asked=False) for _ in range(3)] == [False, True, False]
+
+
+def test_who_asks_has_it_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "streams.toml"
+    path.write_text("whole", encoding="utf-8")
+    change = SettledChange(path, file_signature(path))
+    assert change.is_due(asked=True)
+    path.write_text("another whole", encoding="utf-8")
+    assert change.is_due(asked=True)
+    assert not change.is_due(asked=False)
+    path.unlink()
+    assert [change.is_due(asked=False) for _ in range(2)] == [False, True], "a lasting absence is read, and refused"

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from vision_line.errors import RunError
+from vision_line.lanes import lanes_off
 from vision_line.lanes.lanes_off import FILE_NAME, LanesOff
 
 
@@ -27,6 +28,19 @@ def test_what_cannot_be_read_is_no_lane_that_is_on(tmp_path: Path, text: str) ->
     (tmp_path / FILE_NAME).write_bytes(text.encode(errors="surrogateescape"))
     with pytest.raises(RunError, match="lanes-off"):
         LanesOff(tmp_path, [])
+
+
+def test_what_is_off_is_on_the_disk_when_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that loses its power begins with it: the file before its name, and then the folder."""
+    done: list[str] = []
+    for name in ("write_durably", "sync_directory"):
+        original = getattr(lanes_off, name)
+        monkeypatch.setattr(
+            lanes_off, name, lambda *given, name=name, original=original: (done.append(name), original(*given))
+        )
+    LanesOff(tmp_path, ["the PLC"]).switch("a", "the PLC", is_off=True)
+    assert done == ["write_durably", "sync_directory"]
+    assert LanesOff(tmp_path, ["the PLC"]).names("a") == {"the PLC"}
 
 
 def test_a_folder_that_takes_no_file_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
