@@ -70,13 +70,16 @@ class _Secrets:
         """Note that `take` is to have the secret of a file whenever it is read again."""
         self._taken.append((file, option, take))
 
-    def read_again(self) -> None:
-        """Read all of them; of a file that has none now, the secret of before stays."""
+    def read_again(self) -> bool:
+        """Read all of them; of a file that has none now, the secret of before stays. Return whether each had one."""
+        are_read = True
         for file, option, take in self._taken:
             try:
                 take(_secret_of(file, option))
             except ConfigError as exc:
                 logger.error("%s; the one of before stays in force", exc)
+                are_read = False
+        return are_read
 
 
 def serve_desk(options: DeskOptions) -> int:
@@ -115,10 +118,9 @@ def serve_desk(options: DeskOptions) -> int:
             say(f"sign in at {access.url}", sys.stdout)
 
     def renew(connections: ssl.SSLContext | None) -> None:
-        secrets.read_again()
-        if connections is not None:
-            _renew_certificate(options, connections)
-        logger.info("secrets and certificate were read again")
+        are_read = secrets.read_again()
+        if (connections is None or _renew_certificate(options, connections)) and are_read:
+            logger.info("secrets and certificate were read again")
 
     with bound_socket(address) as held, logging_to_stream():
         application = make(access, say_link, sessions, SignInCheck(accounts))
@@ -273,12 +275,13 @@ def _certificate(options: DeskOptions) -> tuple[Path, Path] | None:
     return certificate, key
 
 
-def _renew_certificate(options: DeskOptions, connections: ssl.SSLContext) -> None:
-    """Have new connections begin with the certificate that the files hold now, if it can be used."""
+def _renew_certificate(options: DeskOptions, connections: ssl.SSLContext) -> bool:
+    """Have new connections begin with the certificate that the files hold now; return whether it can be used."""
     try:
         certificate = _certificate(options)  # of its own first: a half of a pair would be taken over
-    except ConfigError as exc:
+        if certificate is not None:
+            connections.load_cert_chain(*certificate, password="")
+    except (ConfigError, OSError, ValueError) as exc:  # the files may change between the two
         logger.error("%s; the one of before stays in force", exc)
-        return
-    if certificate is not None:
-        connections.load_cert_chain(*certificate, password="")
+        return False
+    return True

@@ -115,9 +115,10 @@ def _entry(row: Row) -> TrailEntry:
     facts = body if isinstance(body, dict) else {"body": body}
     is_configuration = row["kind"] == "configuration"
     file = facts.get("file")
-    source = (
-        f", {file['path']} of {file['owner']}" if isinstance(file, dict) and {"path", "owner"} <= file.keys() else ""
-    )
+    source = ""
+    if isinstance(file, dict) and "path" in file:
+        owner = str(file.get("owner", "unknown"))  # of older records where the file was gone "unknown: ..."
+        source = f", {file['path']}" + ("" if owner.startswith("unknown") else f" of {owner}")
     return TrailEntry(
         number=row["number"],
         run=row["run"],

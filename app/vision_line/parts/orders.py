@@ -16,7 +16,7 @@ from pathlib import Path
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.parts.parts_file import FILE_NAME, reading, writing
-from vision_line.records.side_journal import SideEntry, append, newest
+from vision_line.records.side_journal import SideEntry, append
 
 LOT, RECIPE = "lot", "recipe"
 #: Stands for every lane and camera.
@@ -117,11 +117,6 @@ def orders_after(connection: sqlite3.Connection, kind: str, lane: str, number: i
     """
     rows = connection.execute(_AFTER, (kind, lane, EVERYWHERE, number)).fetchall()
     return [*_that_can_count(rows[::-1])][::-1]
-
-
-def orders(connection: sqlite3.Connection, kind: str, most: int) -> list[Order]:
-    """Return the newest wishes of `kind`, the newest first."""
-    return [_order(entry) for entry in newest(connection, [kind], most)]
 
 
 def newest_number(connection: sqlite3.Connection, kind: str) -> int:

@@ -153,13 +153,16 @@ def _cameras(loaded: LoadedConfig, active: ActiveRecipes) -> dict[str, object]:
 
 
 def _source(loaded: LoadedConfig) -> dict[str, object]:
-    """Return what is known of who set it: the user that the program runs as, and the file with its owner."""
+    """Return what is known of who set it: the user that the program runs as, and the file with its owner.
+
+    A node's plant comes from the fleet's store: no file of that name need be there, and nobody owns it.
+    """
     file: dict[str, object] = {"path": _readable(str(loaded.path)), "sha256": loaded.sha256}
     try:
         status = loaded.path.stat()
         file |= {"owner": _user_name(status.st_uid), "changed_utc": status.st_mtime}
-    except OSError as exc:  # gone since it was read
-        file["owner"] = f"unknown: {exc.strerror}"
+    except OSError as exc:  # gone since it was read, or never there
+        file["missing"] = exc.strerror
     return {"user": _user_name(os.getuid()), "file": file}
 
 

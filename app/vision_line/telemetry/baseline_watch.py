@@ -22,6 +22,8 @@ ASK_EVERY_S = 60.0
 #: An answer that costs the processor much is asked for less often, by so many times what it cost, but at the latest
 #: after `_SELDOM_S`.
 _TIMES_ITS_COST, _SELDOM_S = 500.0, 600.0
+#: An answer that takes longer hangs: nobody knows how the baselines are. The desk gives the records a minute.
+HANGS_S = 180.0
 #: How long `close` waits for an answer that hangs.
 _CLOSE_TIMEOUT_S = 0.5
 
@@ -40,7 +42,7 @@ class WatchedBaseline:
 
 @dataclass(frozen=True, slots=True)
 class SilenceStatus:
-    """All baselines, as they were a minute ago at most; `unknown` is why nobody knows."""
+    """All baselines as they could last be read, some minutes ago; `unknown` is why nobody knows how they are now."""
 
     baselines: Sequence[WatchedBaseline] = ()
     unknown: str = ""
@@ -61,6 +63,7 @@ class BaselineWatch:
         self._ask = ask
         self._period_s = period_s
         self._status = SilenceStatus()
+        self._asked_s: float | None = None  # when what is being asked now was
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="baselines", daemon=True)
         if ask is not None:
@@ -68,6 +71,9 @@ class BaselineWatch:
 
     def status(self) -> SilenceStatus:
         """Return what is known; what was silent when it could last be read stays so."""
+        asked_s = self._asked_s
+        if asked_s is not None and time.monotonic() - asked_s > HANGS_S:
+            return SilenceStatus(self._status.baselines, "the records do not answer")
         return self._status
 
     def close(self) -> None:
@@ -79,8 +85,9 @@ class BaselineWatch:
     def _run(self) -> None:
         wait_s = 0.0  # what was silent before a restart still is
         while not self._closing.wait(wait_s):
-            began_s = time.thread_time()
+            began_s, self._asked_s = time.thread_time(), time.monotonic()
             self._refresh()
+            self._asked_s = None
             wait_s = min(max(self._period_s, _TIMES_ITS_COST * (time.thread_time() - began_s)), _SELDOM_S)
 
     def _refresh(self) -> None:

@@ -208,7 +208,7 @@ def _count(value: object) -> int | None:
         number = float(str(value))
     except ValueError:
         return None
-    return int(number) if number >= 1 and number == int(number) else None
+    return int(number) if number >= 1 and number.is_integer() else None
 
 
 def _entries(text: dict[str, object], split: str) -> object:

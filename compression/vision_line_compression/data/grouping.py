@@ -17,10 +17,10 @@ FOLDER = "folder"
 Groups = NDArray[np.intp]  # the number of each image's group, from 0 (images,)
 
 
-def group_images(dataset: Dataset, by: str) -> Groups:
+def group_images(dataset: Dataset, by: str, key: str = "data.group") -> Groups:
     """Return the group of each image: by its folder, or by what a regular expression finds in its file's name.
 
-    Of the expression its first group counts where it has one, else all that it matches.
+    Of the expression its first group counts where it has one, else all that it matches. `key` is where it was said.
 
     Raises:
         ConfigError: it finds nothing in a name, or there are fewer than two groups.
@@ -29,13 +29,13 @@ def group_images(dataset: Dataset, by: str) -> Groups:
     nameless = [image.path for image, name in zip(dataset.images, names, strict=True) if not name]
     if nameless:
         raise ConfigError(
-            f"{dataset.source}: {dataset.split}: data.group: {by!r} finds nothing in {len(nameless)} of {len(names)} "
+            f"{dataset.source}: {dataset.split}: {key}: {by!r} finds nothing in {len(nameless)} of {len(names)} "
             f"file names; the first is {nameless[0].name}"
         )
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     if len(numbers) < 2:
         raise ConfigError(
-            f"{dataset.source}: {dataset.split}: data.group: {by!r} puts all {len(names)} images into one group, "
+            f"{dataset.source}: {dataset.split}: {key}: {by!r} puts all {len(names)} images into one group, "
             "expected at least two: one says nothing of others"
         )
     return np.array([numbers[name] for name in names], np.intp)

@@ -47,7 +47,7 @@ def evaluate_model(
         wanted = EvaluationSettings.model_validate(settings)
         dataset = open_dataset(data_yaml, split).named_as(model.classes)
         dataset = dataset if wanted.images is None else dataset.subset(wanted.images)
-        groups = None if group is None else group_images(dataset, group)
+        groups = None if group is None else group_images(dataset, group, "--group")
         predictions = predict(model, dataset, shape_hw, wanted, progress=report)
         evaluation = measure(predictions, model, dataset, wanted)
         if groups is not None:

@@ -21,7 +21,7 @@ from vision_line.challenges.challenge_targets import PLAN_KEY
 from vision_line.challenges.doing import recent
 from vision_line.config.output_load import load_outputs
 from vision_line.outputs.mqtt_sink import MqttSink
-from vision_line.parts.orders import LOT, RECIPE, Order, orders
+from vision_line.parts.orders import LOT, RECIPE, Order, orders_after
 from vision_line.parts.parts_file import reading
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
 from vision_line.task_ending import AGAIN_S
@@ -72,7 +72,7 @@ async def answers(plant: Subscriber, command: str, count: int) -> list[dict[str,
 
 def asked_for(line: Line, kind: str) -> list[Order]:
     with reading(line.directory) as connection:
-        return [] if connection is None else orders(connection, kind, 100)
+        return [] if connection is None else orders_after(connection, kind, "lane1", 0)[::-1]
 
 
 async def test_lots_recipes_and_parts_come_in(line: Line, broker: Broker, plant: Subscriber) -> None:

@@ -154,6 +154,25 @@ def test_the_trail_shows_before_and_after(filled: DeskRecords, client: TestClien
     assert "anna" in client.get("/trail").text
 
 
+@pytest.mark.parametrize(
+    ("file", "who"),
+    [
+        ({"path": "streams.toml", "owner": "root"}, "anna, streams.toml of root"),
+        ({"path": "plant.toml", "missing": "No such file or directory"}, "anna, plant.toml"),
+        ({"path": "plant.toml", "owner": "unknown: No such file or directory"}, "anna, plant.toml"),
+    ],
+)
+def test_the_trail_names_no_owner_that_nobody_knows(
+    filled: DeskRecords, client: TestClient, file: dict[str, str], who: str
+) -> None:
+    """A node's plant comes from its fleet's store."""
+    said = {"before": None, "after": {"reject_threshold": 0.9}, "why": "reload", "user": "anna", "file": file}
+    filled.connection.journal.append(Kind.CONFIGURATION, "camera/cam01", said, 1)
+    filled.connection.journal.flush(filled.connection)
+    (entry,) = [one for one in client.get("/api/v1/trail").json()["entries"] if one["kind"] == "configuration"]
+    assert entry["who"] == who
+
+
 def test_the_trail_begins_with_what_people_set(filled: DeskRecords, client: TestClient) -> None:
     """How often audits are drawn is set by the line, often; it is behind a button, and in the JSON."""
     said = {"before": None, "after": {"per_hour": 4.0, "probability": 0.01, "since_sequence": 0}}

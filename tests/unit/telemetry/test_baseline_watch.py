@@ -11,6 +11,7 @@ from time import monotonic, sleep
 import pytest
 
 from vision_line.errors import RunError
+from vision_line.telemetry import baseline_watch
 from vision_line.telemetry.baseline_watch import BaselineWatch, SilenceStatus, WatchedBaseline
 
 BLIND = WatchedBaseline("camera cam01, all classes", 8.0, is_silent=True)
@@ -58,6 +59,21 @@ def test_it_asks_at_once_and_again() -> None:
         records.answer = (WELL,)
         wait_for(lambda: watch.status().baselines == (WELL,))
     assert "baselines" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_records_that_never_answer_are_an_alarm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is known is of before; once they answer, that counts."""
+    monkeypatch.setattr(baseline_watch, "HANGS_S", 0.05)
+    answers = threading.Event()
+
+    def ask() -> Sequence[WatchedBaseline]:
+        answers.wait(40)
+        return (BLIND,)
+
+    with closing(BaselineWatch(ask, 3600.0)) as watch:
+        wait_for(lambda: watch.status().unknown == "the records do not answer")
+        answers.set()
+        wait_for(lambda: watch.status() == SilenceStatus((BLIND,)))
 
 
 @pytest.mark.parametrize(

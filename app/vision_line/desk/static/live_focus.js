@@ -117,7 +117,7 @@ function takeStatus(status) {
   const own = status.cameras[0];
   isInspected = status.runs && Boolean(own?.inspected);
   state.className = `chip ${own?.kind || "quiet"}`;
-  state.textContent = own?.state || (status.runs ? "○ not in this run" : "○ no line is running");
+  state.textContent = own?.state || (status.runs ? "○ not in this run" : "○ no live feed");
   words.textContent = own?.words || (status.runs ? "" : "this page waits for one");
   tick();
 }

@@ -120,7 +120,7 @@ function sayHeadline(words, alarms) {
 
 function tellState(reason = "") {
   waits.hidden = isReached && runs;
-  waits.querySelector("h2").textContent = isReached ? "No line is running" : "The desk is not reached";
+  waits.querySelector("h2").textContent = isReached ? "No live feed" : "The desk is not reached";
   const old = tiles.size ? " What is shown below is old." : "";
   waits.querySelector("p").textContent = (isReached ? "This page waits for one." : "It is tried again.") + old;
   waits.querySelector("code").textContent = isReached ? reason : "";

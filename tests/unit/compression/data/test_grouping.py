@@ -41,6 +41,8 @@ def test_a_name_without_a_group_is_refused(pattern: str) -> None:
     """It would be a group of its own with all others like it."""
     with pytest.raises(ConfigError, match=r"data\.group: .* finds nothing in \d of 5 file names; the first is"):
         group_images(dataset(*NAMES, "clean.jpg"), pattern)
+    with pytest.raises(ConfigError, match=r": --group: .* finds nothing in"):
+        group_images(dataset(*NAMES, "clean.jpg"), pattern, "--group")
 
 
 def test_one_group_says_nothing_of_others(tmp_path: Path) -> None:

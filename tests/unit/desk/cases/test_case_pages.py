@@ -121,7 +121,7 @@ def test_a_case_is_changed_closed_and_reopened(filled: DeskRecords, client: Test
     assert "Reopen" in client.get("/cases/1").text
     assert post(client, "/cases/1/reopen").status_code == 303
     shown = client.get("/cases/1").text
-    for said in ("made with 2 events", "1 events taken out", "before: one", "closed", "reopened", "why"):
+    for said in ("made with 2 events", "1 event taken out", "before: one", "closed", "reopened", "why"):
         assert said in shown
     found = client.get("/api/v1/cases/1").json()
     assert (found["case"]["name"], len(found["case"]["events"]), len(found["rows"])) == ("two", 1, 1)
