@@ -29,6 +29,7 @@ from vision_line.desk.rendering import page
 from vision_line.desk.report.counts import in_all, read_counts
 from vision_line.desk.report.identity import read_runs, without_run_s
 from vision_line.desk.report.passed_parts import find_escapes
+from vision_line.desk.report.unseen_parts import find_unseen
 from vision_line.desk.run_times import ahead_utc
 from vision_line.desk.services import Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
@@ -111,10 +112,13 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         of_time = PartsFilter(time.since_utc, time.until_utc)
         lanes = [] if connection is None else count_parts(connection, of_time)
         escapes = [] if connection is None else find_escapes(connection, of_time)
+        gaps = (gap for one in overview.cameras for gap in one.time.gaps)
+        unseen = [] if connection is None else find_unseen(connection, of_time, gaps)
     return page(
         "overview.html",
         lanes=lanes,
         escapes=escapes,
+        unseen=unseen,
         overview=overview,
         time=time,
         asked=asked(time),

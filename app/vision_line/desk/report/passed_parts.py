@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.challenge_windows import teach_challenges
+from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.local_time import ChosenTime
+from vision_line.desk.report.unseen_parts import UnseenPart, find_unseen
 from vision_line.errors import ConfigError
 from vision_line.parts.lot_spans import LotSpan, distinct, lot_spans, read_lot_orders
 from vision_line.parts.parts_file import reading
@@ -62,11 +64,13 @@ class Yield:
 class ReportedParts:
     """The parts of a time, or of a lot, those of challenges left out.
 
-    `removed_until_utc`: of the time up to then parts were removed, which are in no count; None: none were.
+    `unseen` were let through while a camera of theirs stood still. `removed_until_utc`: of the time up to then parts
+    were removed, which are in no count; None: none were.
     """
 
     lanes: Sequence[LaneCounts]
     escapes: Sequence[EscapedPart]
+    unseen: Sequence[UnseenPart] = ()
     removed_until_utc: float | None = None
 
     @property
@@ -119,8 +123,8 @@ def read_lot_time(directory: Path, lot: str) -> LotTime:
     return LotTime(lot, own)
 
 
-def read_parts(directory: Path, time: ChosenTime, lot: str) -> ReportedParts:
-    """Return what passed in a time, or of a lot, whenever that was.
+def read_parts(directory: Path, time: ChosenTime, lot: str, gaps: Sequence[Gap]) -> ReportedParts:
+    """Return what passed in a time, or of a lot, whenever that was; `gaps` are what of the time was not inspected.
 
     Raises:
         RunError: the parts cannot be read.
@@ -133,7 +137,8 @@ def read_parts(directory: Path, time: ChosenTime, lot: str) -> ReportedParts:
         removed = removed_parts(connection)
         is_cut = removed.from_utc < time.until_utc and removed.to_utc >= time.since_utc
         until_utc = removed.to_utc if is_cut else None
-        return ReportedParts(count_parts(connection, wanted), find_escapes(connection, wanted), until_utc)
+        unseen = find_unseen(connection, wanted, gaps)
+        return ReportedParts(count_parts(connection, wanted), find_escapes(connection, wanted), unseen, until_utc)
 
 
 def find_escapes(connection: Records, wanted: PartsFilter) -> list[EscapedPart]:

@@ -174,7 +174,7 @@ def read_report(
             unshown=total.reject - len(rejects),
             challenged=challenged,
         ),
-        parts=read_parts(directory, time, wanted.lot or ""),
+        parts=read_parts(directory, time, wanted.lot or "", [gap for one in inspected.cameras for gap in one.gaps]),
         lanes=lanes,
         challenges=challenges,
         usual=usual,

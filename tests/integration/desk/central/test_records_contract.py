@@ -39,7 +39,8 @@ from vision_line.desk.found.found_events import (
 )
 from vision_line.desk.inspected.attention import read_last_run
 from vision_line.desk.inspected.coverage_bar import read_bars
-from vision_line.desk.inspected.inspected_time import read_inspected_time
+from vision_line.desk.inspected.doubted_time import read_doubts
+from vision_line.desk.inspected.inspected_time import Gap, read_inspected_time
 from vision_line.desk.inspected.overview import read_overview
 from vision_line.desk.local_time import ChosenTime, PlantClock, shown_by
 from vision_line.desk.record_reader import DeskSource, RecordReader
@@ -48,6 +49,7 @@ from vision_line.desk.report import identity
 from vision_line.desk.report.counts import read_counts, read_kept
 from vision_line.desk.report.passed_parts import find_escapes
 from vision_line.desk.report.rejects import read_rejects
+from vision_line.desk.report.unseen_parts import find_unseen
 from vision_line.desk.reviewing.shown_answers import answers_for, overruled_keys
 from vision_line.desk.run_times import ahead_utc, newest_utc
 from vision_line.desk.time_choice import WantedTime, choose_time
@@ -58,7 +60,9 @@ from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.part_entries import add_correction, add_part
 from vision_line.parts.parts_file import writing as writing_parts
 from vision_line.parts.passed import PartsFilter, count_parts, find_parts, parts_of_event, read_part
+from vision_line.records.journal import Kind
 from vision_line.records.query import Selection
+from vision_line.records.schema import transaction
 from vision_line.reviews.answer import ItemKey, ItemKind, ReviewVerdict
 from vision_line.reviews.answer_journal import append_answer
 from vision_line.reviews.reviews_file import writing as writing_reviews
@@ -89,6 +93,9 @@ def filled(directory: Path, cameras: int, events: int) -> Path:
         rows.near_miss(later, "cam09", SHIFT_S + 39_901, b"image")
         rows.near_miss(1, "cam01", SHIFT_S + 100)
         rows.audit(1, "cam01", SHIFT_S + 200, b"image")
+        with transaction(rows.connection):
+            doubted = {"since_utc": BEGINS_UTC + 900, "until_utc": BEGINS_UTC + 1500, "why": "it computes wrongly now"}
+            rows.connection.journal.append(Kind.DOUBT, "engine", doubted, 1)
     challenged(directory, "cam01", BEGINS_UTC + 1800, BEGINS_UTC + 1830)
     challenged(directory, "cam02", BEGINS_UTC + 7200, BEGINS_UTC + 9000)
     with writing_reviews(directory) as reviews:
@@ -226,6 +233,7 @@ ASKED: dict[str, Asking] = {
     "what was kept for review": of_records(read_kept, ChosenTime(SHIFT.since_utc, SHIFT.until_utc + 86_400)),
     "events of challenge parts": of_records(count_challenged, SHIFT.since_utc, SHIFT.until_utc),
     "the newest rejects": of_records(lambda records: [dict(row) for row in read_rejects(records, SHIFT, 9)]),
+    "what may be wrong": of_records(read_doubts, SHIFT),
     "runs": of_records(identity.read_runs, SHIFT),
     "cameras of the runs": of_records(identity.read_cameras, SHIFT),
     "the trail": of_records(read_trail, None),
@@ -241,10 +249,18 @@ ASKED: dict[str, Asking] = {
     "parts of a lane": lambda source: of_parts(find_parts, PartsFilter(lane=named(source, "b")))(source),
     "parts of an event": of_parts(parts_of_event, RUN_ID, "e1"),
     "escapes": of_parts(find_escapes, PartsFilter()),
+    "parts that passed while a camera stood still": lambda source: of_parts(
+        find_unseen, PartsFilter(), [frozen(named(source, "cam01"))]
+    )(source),
     "a lot with its events": by_lot,
     "answers": lambda source: answers_for(source, "anna", [f"event/{RUN_ID}/e{n}" for n in (1, 2)]),
     "what was overruled": lambda source: overruled_keys(source, "anna"),
 }
+
+
+def frozen(camera: str) -> Gap:
+    """Return a time in which a camera stood still."""
+    return Gap(1, camera, "", "camera:FROZEN", BEGINS_UTC, BEGINS_UTC + 200, is_open=False, seconds=200.0)
 
 
 def named(source: DeskSource, name: str) -> str:

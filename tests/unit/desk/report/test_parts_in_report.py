@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
+from starlette.testclient import TestClient
 from tests.fakes.chart_parts import BEGAN_UTC as PARTS_BEGAN_UTC
 from tests.fakes.chart_parts import HourOfParts, pass_hours
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords
@@ -75,6 +76,26 @@ def test_what_was_let_through_is_said_before_all_figures(parted: Path) -> None:
     assert "let through, and found defective later" in text
     assert "for too long not inspected within their window" in text
     assert "<b>60.00 %</b>" in text
+
+
+def test_what_was_let_through_while_a_camera_stood_still_is_said(
+    parted: Path, rows: DeskRecords, client: TestClient
+) -> None:
+    """It was found out later. Of a camera that did not see the part, and of another cause, nothing is said."""
+    run = rows.run(0, 3000, "cam01", "cam02", "cam03")
+    rows.gap(run, "cam02", "camera:FROZEN", 170, 250)  # parts 3 and 4 at lane a
+    rows.gap(run, "cam01", "camera:FROZEN", 235, 250)  # 4 once more
+    rows.gap(run, "cam03", "camera:FROZEN", 55, 65)
+    rows.gap(run, "cam01", "camera:STALE", 55, 65)
+    rows.gap(run, "cam01", "camera:FROZEN", 299, 362)  # a reject and one that was not inspected
+    report = report_on(parted)
+    assert [(one.lane, one.part_id, one.camera) for one in report.parts.unseen] == [
+        ("a", "P-3", "cam02"),
+        ("a", "P-4", "cam01"),
+    ]
+    for text in (document(report), client.get("/?since=2026-11-28T20:00:00Z&until=2026-11-28T20:50:00Z").text):
+        assert re.search(r"2 parts were\s+let through while a camera stood still", text)
+    assert "while a camera stood still" not in client.get("/?since=2026-11-28T20:00:00Z&until=2026-11-28T20:02:00Z").text
 
 
 def test_without_parts_there_is_no_word_of_them(rows: DeskRecords) -> None:
