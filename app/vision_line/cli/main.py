@@ -10,7 +10,6 @@ from typing import Annotated
 import typer
 
 from vision_line import __version__
-from vision_line.capacity.constants import Codec
 from vision_line.cli.case_commands import case_cli
 from vision_line.cli.challenge_commands import challenge_cli
 from vision_line.cli.database_commands import database_cli
@@ -19,30 +18,22 @@ from vision_line.cli.error_report import reported_errors
 from vision_line.cli.fleet_commands import fleet_cli
 from vision_line.cli.lanes_commands import lanes_cli
 from vision_line.cli.lots_commands import lots_cli
+from vision_line.cli.machine_commands import bench, capacity, doctor, selftest
 from vision_line.cli.node_commands import node_cli
 from vision_line.cli.outputs_commands import outputs_cli
 from vision_line.cli.recipes_commands import recipes_cli
+from vision_line.cli.records_commands import export, feed, prune, verify
 from vision_line.cli.reinspect_commands import reinspect
 from vision_line.cli.report_commands import report
 from vision_line.cli.reviews_commands import reviews_cli
 from vision_line.cli.shared_options import (
     DEVICE,
-    MORE,
-    RECORDS,
+    MODEL,
     AllowFailedGates,
-    AsJson,
-    Cameras,
-    Record,
-    RecordOfLine,
-    Since,
-    Until,
 )
 from vision_line.cli.ship_commands import ship_cli
 from vision_line.cli.standard_streams import prepare_standard_streams, watched_output
 from vision_line.commands import CarefulTyper, refuse_unheard
-from vision_line.parts.part import PartVerdict
-from vision_line.records.columns import Table
-from vision_line.records.table_export import Format
 
 EXIT_CODES = (
     "Exit codes: 0 success; 2 wrong options or configuration; 3 model or device not usable; 4 failed while running;"
@@ -71,7 +62,6 @@ cli.add_typer(fleet_cli)
 cli.add_typer(database_cli)
 cli.add_typer(ship_cli)
 
-_MODEL = "Model: a bundle folder or an ONNX file."
 _DESK_ADDRESS = "127.0.0.1:8080"
 
 StreamsFile = Annotated[Path, typer.Argument(metavar="FILE", help="The streams.toml to check.")]
@@ -97,7 +87,7 @@ def inspect(
         Path | None, typer.Option("--streams", metavar="FILE", help="Inspect the cameras of this streams.toml.")
     ] = None,
     model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: as in streams.toml.")
+        Path | None, typer.Option("--model", metavar="PATH", help=f"{MODEL} Default: as in streams.toml.")
     ] = None,
     device: Annotated[
         str | None, typer.Option("--device", metavar="NAME", help=f"{DEVICE} Default: as in streams.toml.")
@@ -190,7 +180,7 @@ def _refuse_without_streams(context: typer.Context) -> None:
 @cli.command()
 def check(
     file: StreamsFile,
-    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=_MODEL)] = None,
+    model: Annotated[Path | None, typer.Option("--model", metavar="PATH", help=MODEL)] = None,
     device: Annotated[str | None, typer.Option("--device", metavar="NAME", help=DEVICE)] = None,
     probe: Annotated[
         bool, typer.Option("--probe", help="Open each camera and show what it sends; send each output a test message.")
@@ -235,93 +225,10 @@ def init(
         raise typer.Exit(write_first_file(options))
 
 
-@cli.command()
-def export(
-    record: Record = RECORDS,
-    table: Annotated[Table, typer.Option("--table", help="Table to export.")] = Table.EVENTS,
-    format_: Annotated[Format, typer.Option("--format", help="File format.")] = Format.CSV,
-    since: Since = None,
-    until: Until = None,
-    camera: Cameras = [],  # noqa: B006 - typer copies it
-    class_: Annotated[list[str], typer.Option("--class", metavar="NAME", help=f"Only this class{MORE}")] = [],  # noqa: B006 - the same
-    verdict: Annotated[list[PartVerdict], typer.Option("--verdict", help=f"Only this verdict{MORE}")] = [],  # noqa: B006 - the same
-    lot: Annotated[list[str], typer.Option("--lot", metavar="LOT", help=f"Only what is of this lot{MORE}")] = [],  # noqa: B006 - the same
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            "-o", "--output", metavar="FILE", help="Output file; - is standard output. Default: TABLE.FORMAT."
-        ),
-    ] = None,
-) -> None:
-    """Export records to a file, also during a run."""
-    with reported_errors():
-        from vision_line.cli.export import export_table, selected
-
-        export_table(record, table, format_, selected(since, until, camera, class_, verdict, lot), output)
-
-
-@cli.command()
-def prune(
-    record: Record = RECORDS,
-    keep_days: Annotated[
-        int | None, typer.Option("--keep-days", metavar="N", min=1, help="Remove rows older than N days.")
-    ] = None,
-    max_mb: Annotated[
-        int | None,
-        typer.Option(
-            "--max-mb", metavar="N", min=1, help="Remove the oldest rows until the database has at most N MB."
-        ),
-    ] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be removed, and remove nothing.")] = False,
-    signing_key: Annotated[
-        Path | None,
-        typer.Option("--signing-key", metavar="FILE", help="Private key (PEM) of the records' seals, if signed."),
-    ] = None,
-) -> None:
-    """Remove old records while no run uses them. A run removes by itself: keys keep_days and max_mb of streams.toml."""
-    with reported_errors():
-        from vision_line.cli.prune import prune_records
-
-        prune_records(record, keep_days, max_mb, signing_key, dry_run=dry_run)
-
-
-@cli.command()
-def verify(
-    record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
-    pictures: Annotated[bool, typer.Option("--pictures", help="Check the evidence images and clips too.")] = False,
-    head: Annotated[
-        str | None,
-        typer.Option("--head", metavar="HASH", help="Head that was kept elsewhere: the journal must hold it."),
-    ] = None,
-    key: Annotated[
-        Path | None, typer.Option("--key", metavar="FILE", help="Public key (PEM) that signs the journal's seals.")
-    ] = None,
-) -> None:
-    """Check that records are what was written, also during a run. Exit code 5: they are not."""
-    with reported_errors():
-        from vision_line.cli.verify import verify_records
-
-        verify_records(record, head, key, pictures=pictures)
-
-
-@cli.command()
-def feed(
-    record: Annotated[Path, typer.Argument(metavar="DIR", help="Folder of the records.")] = Path("records"),
-    camera: Annotated[
-        list[str], typer.Option("--camera", metavar="NAME", help=f"Show frames and results of this camera{MORE}")
-    ] = [],  # noqa: B006 - typer copies it
-    duration: Annotated[
-        float | None, typer.Option("--duration", metavar="S", min=0.1, help="Stop after S seconds. Default: at Ctrl-C.")
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Output as JSON, a message a line.")] = False,
-) -> None:
-    """Show what a run says to other programs: its state, events as they are decided, commits."""
-    with reported_errors():
-        from vision_line.cli.feed import show_feed
-
-        show_feed(record, camera, duration, as_json=as_json)
-
-
+cli.command()(export)
+cli.command()(prune)
+cli.command()(verify)
+cli.command()(feed)
 cli.command()(report)
 cli.command()(reinspect)
 
@@ -384,131 +291,10 @@ def simulate(
             raise typer.Exit(serve(cameras, (listen, port), seed, sent_log, duration))
 
 
-@cli.command()
-def doctor(
-    record: RecordOfLine = None,
-    streams: Annotated[
-        Path | None,
-        typer.Option(
-            "--streams", metavar="FILE", help="Prove each model of this streams.toml, and check its folder of records."
-        ),
-    ] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Show what this machine has for inspection, what is missing, and how to install it."""
-    with reported_errors():
-        from vision_line.cli.doctor import show_diagnosis
-
-        raise typer.Exit(show_diagnosis(record, streams, as_json=as_json))
-
-
-@cli.command()
-def selftest(
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="Device to test: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
-    ] = None,
-    streams: Annotated[
-        Path | None,
-        typer.Option("--streams", metavar="FILE", help="Test each model of this file, also those of its recipes."),
-    ] = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", metavar="FILE", help="Write a JSON report to this file, after each check.")
-    ] = None,
-    report: Annotated[
-        bool, typer.Option("--report", help="Write one archive to send to the developers, into this folder.")
-    ] = False,
-    seconds: Annotated[
-        float | None,
-        typer.Option("--seconds", metavar="S", min=0.5, max=3600, help="Length of each load test. Default: 10."),
-    ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Run shorter tests on less data.")] = False,
-) -> None:
-    """Test that a device finds the same as the CPU, and measure its speed. Exit code 4: a check failed."""
-    with reported_errors():
-        from vision_line.cli.selftest import ModelsToTest, Outputs, show_selftest
-
-        outputs = Outputs(json_file, is_report=report)
-        raise typer.Exit(show_selftest(device, ModelsToTest(model, streams), outputs, seconds, quick=quick))
-
-
-@cli.command()
-def bench(
-    write: Annotated[
-        Path | None, typer.Option("--write", metavar="FILE", help="Write it for `vision-line node --capacity`.")
-    ] = None,
-    device: Annotated[
-        str, typer.Option("--device", metavar="NAME", help="Device to measure: auto, cpu, cuda or cuda:1.")
-    ] = "auto",
-    model: Annotated[
-        Path | None, typer.Option("--model", metavar="PATH", help=f"{_MODEL} Default: the shipped one.")
-    ] = None,
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size of the cameras.")] = "1920x1080",
-    fps: Annotated[float, typer.Option("--fps", min=1, max=240, help="Frames per second of each camera.")] = 25.0,
-    codec: Annotated[str, typer.Option("--codec", help="Codec of the cameras: h264 or hevc.")] = "h264",
-    inspect_fps: Annotated[
-        float, typer.Option("--inspect-fps", metavar="F", min=0.1, help="Inspections per second of each.")
-    ] = 5.0,
-    latency_ms: Annotated[
-        float, typer.Option("--latency-ms", min=1, help="What 99 of 100 inspections must keep.")
-    ] = 180.0,
-    seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", min=0.5, max=600, help="Length of each load test.")
-    ] = 5.0,
-) -> None:
-    """Measure how many cameras of one kind this box inspects in time: what the planner of its fleet must know."""
-    with reported_errors():
-        from vision_line.cli.bench import write_capacity
-        from vision_line.cli.capacity import parse_size
-        from vision_line.selftest.camera_count import CameraKind
-
-        write_capacity(device, model, CameraKind(parse_size(size), fps, codec, inspect_fps, latency_ms), seconds, write)
-
-
-@cli.command()
-def capacity(
-    gpu: Annotated[str, typer.Option("--gpu", metavar="NAME", help='GPU model, such as "RTX 3060".')],
-    cameras: Annotated[int, typer.Option("--cameras", min=1, max=10_000, help="Number of cameras.")] = 16,
-    codec: Annotated[Codec, typer.Option("--codec", help="Codec of the cameras.")] = Codec.H264,
-    size: Annotated[str, typer.Option("--size", metavar="WxH", help="Frame size.")] = "1920x1080",
-    fps: Annotated[float, typer.Option("--fps", min=0.1, max=1000, help="Frames per second of each camera.")] = 25.0,
-    inspect_fps: Annotated[
-        float | None,
-        typer.Option(
-            "--inspect-fps", metavar="F", min=0.1, help="Inspections per second of each. Default: all frames."
-        ),
-    ] = None,
-    model_cost: Annotated[
-        list[float],
-        typer.Option("--model-cost", min=0.01, max=1000, help=f"Inference time relative to YOLOv8n at 640x640{MORE}"),
-    ] = [1.0],  # noqa: B006 - the same
-    latency_ms: Annotated[
-        float, typer.Option("--latency-ms", min=1, help="Highest mean latency that is acceptable.")
-    ] = 180.0,
-    host_cores: Annotated[int, typer.Option("--host-cores", min=1, help="CPU cores of the host.")] = 8,
-    as_json: AsJson = False,
-) -> None:
-    """Estimate how many cameras a GPU can handle, and at what latency. A calculation, not a measurement."""
-    with reported_errors():
-        from vision_line.capacity.estimate import Scenario
-        from vision_line.capacity.gpus import find_gpu
-        from vision_line.cli.capacity import parse_size, show_estimate
-
-        scenario = Scenario(
-            gpu=find_gpu(gpu),
-            cameras=cameras,
-            codec=codec,
-            size_wh=parse_size(size),
-            fps=fps,
-            inspect_fps=inspect_fps,
-            model_cost=max(model_cost),
-            models=len(model_cost),
-            latency_s=latency_ms / 1000,
-            host_cores=host_cores,
-        )
-        show_estimate(scenario, as_json=as_json)
+cli.command()(doctor)
+cli.command()(selftest)
+cli.command()(bench)
+cli.command()(capacity)
 
 
 @cli.command()

@@ -10,8 +10,9 @@ import typer
 
 #: Where records are, unless somebody says otherwise.
 RECORDS = Path("records")
-#: Ends the help of an option that may be repeated, and the help of one that names a device.
+#: Ends the help of an option that may be repeated; begins that of a model, and is that of a device.
 MORE = "; may be given more than once."
+MODEL = "Model: a bundle folder or an ONNX file."
 DEVICE = "Device: auto, cpu, cuda, cuda:1, cuda:0,1 or cuda:all."
 
 Record = Annotated[Path, typer.Option("--record", metavar="DIR", help="Folder of the records.")]
