@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import subprocess
 import sys
@@ -57,11 +58,11 @@ class Site:
         """The file."""
         return self.folder / "streams.toml"
 
-    def said(self, program: str, *arguments: str) -> str:
+    def said(self, program: str, *arguments: str, **environment: str) -> str:
         """Run a program of a page; return what it prints."""
-        done = subprocess.run(
-            [sys.executable, "-c", program, *arguments], cwd=self.folder, capture_output=True, text=True, check=False
-        )
+        command = [sys.executable, "-c", program, *arguments]
+        known = {**os.environ, **environment}
+        done = subprocess.run(command, cwd=self.folder, env=known, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
 
@@ -116,7 +117,8 @@ def test_a_program_triggers_a_part_by_http(site: Site) -> None:
         while "sign in at" not in (site.folder / "desk.txt").read_text(encoding="utf-8"):
             assert time.monotonic() < ends_s
             time.sleep(0.05)
-        said = site.said(block("http.md", "python"), f"http://{address}", "mes", PASSWORD).splitlines()
+        program = block("http.md", "python")
+        said = site.said(program, f"http://{address}", "mes", DESK_PASSWORD=PASSWORD).splitlines()
 
     assert said[0] == "lot L-4711"
     assert re.fullmatch(r"part \d+ of lane-1", said[1])
