@@ -33,11 +33,18 @@ def test_what_cannot_be_read_is_no_lane_that_is_on(tmp_path: Path, text: str) ->
 def test_what_is_off_is_on_the_disk_when_it_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that loses its power begins with it: the file before its name, and then the folder."""
     done: list[str] = []
-    for name in ("write_durably", "sync_directory"):
+
+    def noted(name: str) -> None:
         original = getattr(lanes_off, name)
-        monkeypatch.setattr(
-            lanes_off, name, lambda *given, name=name, original=original: (done.append(name), original(*given))
-        )
+
+        def call(*given: object) -> None:
+            done.append(name)
+            original(*given)
+
+        monkeypatch.setattr(lanes_off, name, call)
+
+    noted("write_durably")
+    noted("sync_directory")
     LanesOff(tmp_path, ["the PLC"]).switch("a", "the PLC", is_off=True)
     assert done == ["write_durably", "sync_directory"]
     assert LanesOff(tmp_path, ["the PLC"]).names("a") == {"the PLC"}

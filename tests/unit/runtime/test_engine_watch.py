@@ -20,10 +20,21 @@ def no_matter(_since_utc: float, _until_utc: float, _why: str) -> None:
     """Hear of a doubt that a test is not about."""
 
 
+class Doubts:
+    """Hears of doubts."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[float, float, str]] = []
+
+    def take(self, since_utc: float, until_utc: float, why: str) -> None:
+        """Hear of one."""
+        self.heard.append((since_utc, until_utc, why))
+
+
 async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
     """Until then it goes on; and the error says since when results may be wrong."""
     said, proven_utc = ["", "", "cpu: it computes wrongly now"], [time.time()]
-    doubts: list[tuple[float, float, str]] = []
+    doubts = Doubts()
 
     def prove() -> str:
         proven_utc.append(time.time())
@@ -31,9 +42,9 @@ async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match=r"computes wrongly now; what was inspected since \d{4}-\d\d-\d\dT"):
-            await watch_engines(prove, lambda *doubt: doubts.append(doubt), every_s=0.01, ask_every_s=0.01)
+            await watch_engines(prove, doubts.take, every_s=0.01, ask_every_s=0.01)
     assert not said
-    ((since_utc, until_utc, why),) = doubts
+    ((since_utc, until_utc, why),) = doubts.heard
     assert proven_utc[-3] <= since_utc <= proven_utc[-2], "the last proof that held had begun"
     assert until_utc >= proven_utc[-1]
     assert why == "cpu: it computes wrongly now"
@@ -55,13 +66,13 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
     def fail() -> str:
         raise RunError("cpu: the engine failed")
 
-    doubts: list[tuple[float, float, str]] = []
+    doubts = Doubts()
     said = asyncio.Event()
     monkeypatch.setattr(engine_watch.logger, "error", lambda *_: said.set())
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="failed"):
-            await watch_engines(fail, lambda *doubt: doubts.append(doubt), every_s=0.01, ask_every_s=0.01)
-        assert [why for _, _, why in doubts] == ["cpu: the engine failed"]
+            await watch_engines(fail, doubts.take, every_s=0.01, ask_every_s=0.01)
+        assert [why for _, _, why in doubts.heard] == ["cpu: the engine failed"]
         hangs, over = threading.Event(), threading.Event()
 
         def hang() -> str:

@@ -51,7 +51,7 @@ def find_unseen(connection: Records, wanted: PartsFilter, gaps: Iterable[Gap]) -
         if gap.cause == _FROZEN:
             since_utc, until_utc = gap.started_utc, gap.ended_utc
             asked = (since_utc - _AROUND_S, until_utc + _AROUND_S, until_utc, since_utc, gap.camera)
-            for row in connection.execute(_UNSEEN.format(where=where), (*values, *asked)).fetchall():
-                part = UnseenPart(*row, camera=gap.camera)
+            rows = connection.execute(_UNSEEN.format(where=where), (*values, *asked)).fetchall()
+            for part in (UnseenPart(*row, gap.camera) for row in rows):
                 found.setdefault(part.number, part)
     return sorted(found.values(), key=lambda part: part.triggered_utc)

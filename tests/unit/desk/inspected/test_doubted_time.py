@@ -15,10 +15,10 @@ from vision_line.records.schema import transaction
 WHY = "cpu: int8 at 640x640, which was right before, computes wrongly now"
 
 
-def doubt(rows: DeskRecords, run: int, body: object) -> None:
+def doubt(rows: DeskRecords, run: int, body: dict[str, object]) -> None:
     """Enter that what was inspected may be wrong."""
     with transaction(rows.connection):
-        rows.connection.journal.append(Kind.DOUBT, "engine", body, run)  # type: ignore[arg-type]
+        rows.connection.journal.append(Kind.DOUBT, "engine", body, run)
 
 
 def read(rows: DeskRecords, since_s: float, until_s: float) -> list[DoubtedTime]:
