@@ -10,6 +10,8 @@ Signature = tuple[int, int, int]
 
 #: File systems note the time of change in steps of some milliseconds, on a network of up to a second or two.
 _LASTS_AFTER_NS = 2_000_000_000
+#: A file that is otherwise at each of so many looks is being rewritten all the time, not just now.
+MOST_LOOKS = 10
 
 
 def file_signature(path: Path) -> Signature | None:
@@ -44,12 +46,17 @@ class SettledChange:
         """`read` is the signature of what was read of it."""
         self._path = path
         self._read = self._seen = read
+        self._unsettled = 0  # looks that found it otherwise than the look before
 
     def is_due(self, *, asked: bool) -> bool:
-        """Look at it; whether to read it now, at once where somebody `asked`. Then it counts as read."""
+        """Look at it; whether to read it now, at once where somebody `asked`. Then it counts as read.
+
+        One that never stands still is read all the same, after `MOST_LOOKS`.
+        """
         found = file_signature(self._path)
         is_settled, self._seen = found == self._seen, found
-        if not asked and (found == self._read or not is_settled):
+        self._unsettled = 0 if is_settled else self._unsettled + 1
+        if not asked and (found == self._read or 0 < self._unsettled < MOST_LOOKS):
             return False
-        self._read = found
+        self._read, self._unsettled = found, 0
         return True

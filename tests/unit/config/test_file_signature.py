@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.config.file_signature import SettledChange, file_signature, lasting_signature
+from vision_line.config.file_signature import MOST_LOOKS, SettledChange, file_signature, lasting_signature
 
 
 @pytest.mark.parametrize(("ago_s", "lasts"), [(0.0, False), (60.0, True), (-3600.0, False)])
@@ -35,6 +35,18 @@ def test_a_file_that_is_being_written_is_not_read_yet(tmp_path: Path) -> None:
     assert not change.is_due(asked=False)
     path.write_text("another whole", encoding="utf-8")
     assert [change.is_due(asked=False) for _ in range(3)] == [False, True, False]
+
+
+def test_a_file_that_never_stands_still_is_read_all_the_same(tmp_path: Path) -> None:
+    """What rewrites it each second would keep any change from being taken up, and nobody would say so."""
+    path = tmp_path / "streams.toml"
+    path.write_text("", encoding="utf-8")
+    change = SettledChange(path, file_signature(path))
+    found = []
+    for length in range(1, 2 * MOST_LOOKS + 1):
+        path.write_text(length * "#", encoding="utf-8")
+        found.append(change.is_due(asked=False))
+    assert [number for number, is_due in enumerate(found, start=1) if is_due] == [MOST_LOOKS, 2 * MOST_LOOKS]
 
 
 def test_who_asks_has_it_read_at_once(tmp_path: Path) -> None:
