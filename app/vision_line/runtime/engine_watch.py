@@ -92,10 +92,13 @@ async def _in_a_thread(call: Callable[[], str], right_utc: float, hangs_s: float
             loop.call_soon_threadsafe(settle, said)
 
     threading.Thread(target=work, name="engine proof", daemon=True).start()
-    while not outcome.done():
-        await asyncio.wait([outcome], timeout=hangs_s)
-        if not outcome.done():
-            since = iso_utc(right_utc)
-            logger.error("the engines do not end their proof; what was inspected since %s is unproven", since)
-            hangs_s *= 2
-    return outcome.result()
+    try:
+        while not outcome.done():
+            await asyncio.wait([outcome], timeout=hangs_s)
+            if not outcome.done():
+                since = iso_utc(right_utc)
+                logger.error("the engines do not end their proof; what was inspected since %s is unproven", since)
+                hangs_s *= 2
+        return outcome.result()
+    finally:
+        outcome.cancel()  # where the run is over nobody asks any more

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 import time
 
@@ -78,7 +79,7 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
         def hang() -> str:
             hangs.set()
             over.wait(DEADLINE_S)
-            return ""
+            raise RunError("cpu: the device is closed")
 
         watching = asyncio.create_task(watch_engines(hang, no_matter, every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
         await asyncio.to_thread(hangs.wait)
@@ -86,6 +87,11 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
         watching.cancel()
         with pytest.raises(asyncio.CancelledError):
             await watching
+        unheard: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _loop, context: unheard.append(context))
         over.set()
         for thread in [each for each in threading.enumerate() if each.name == "engine proof"]:
             await asyncio.to_thread(thread.join)
+        await asyncio.sleep(0)  # what the thread had the loop do is done
+        gc.collect()
+        assert not unheard, "nobody waits for the answer any more, and it is no error"
