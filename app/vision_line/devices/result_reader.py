@@ -11,7 +11,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import MAX_DETECTIONS, HeadDecoder, class_floors
+from vision_line.devices.model.heads import MAX_DETECTIONS, HeadDecoder, HeadKind, Output, class_floors, split_rows
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
@@ -51,14 +51,29 @@ class HeadReader:
     def set_score_floor(self, floor: float | Scores) -> None:
         """Read detections from this score on."""
         model = self._model
-        self._head = HeadDecoder(model.head, class_floors(len(model.classes), floor), model.nms_iou)
+        floors = class_floors(len(model.classes), floor)
+        self._lowest_floor = float(floors.min())
+        self._head = HeadDecoder(model.head, floors, model.nms_iou)
 
     def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:
         """Return the detections in `output` (float16 or float32) in the frame's pixels."""
-        found = self._head.decode(output.astype(np.float32, copy=False))
-        if len(found) >= MAX_DETECTIONS:
+        numbers = output.astype(np.float32, copy=False)
+        found = self._head.decode(numbers)
+        if len(found) >= MAX_DETECTIONS or self._is_full(numbers):
             self._say_crowded(frame.camera)
         return in_frame(found, box)
+
+    def _is_full(self, output: Output) -> bool:
+        """Whether each place of an output lies above the floor.
+
+        An engine on a GPU hands back the best places alone, the best first: then there were more, of whatever class.
+        """
+        if self._model.head is not HeadKind.YOLOV8 or not output.shape[1]:
+            return False
+        scores, _ = split_rows(output, len(self._model.classes))
+        if scores[:, -1].max() <= self._lowest_floor:
+            return False
+        return bool((np.maximum.reduce(scores) > self._lowest_floor).all())
 
     def _say_crowded(self, camera: str) -> None:
         now_s = time.monotonic()
@@ -66,7 +81,7 @@ class HeadReader:
             return
         self._crowded_s[camera] = now_s
         logger.warning(
-            "camera %s: a frame shows %d objects or more, and no more are taken of one: defects may be missed;"
+            "camera %s: a frame shows more than is taken of one, at most %d objects: defects may be missed;"
             " raise the thresholds of classes of which there are many, or have a frame show less",
             camera,
             MAX_DETECTIONS,

@@ -18,21 +18,39 @@ from vision_line.devices.result_reader import HeadReader
 SIDE = 8192
 
 
-def output_of(objects: int) -> Output:
-    """Return the raw output (5, n) of a network that finds so many objects."""
-    output = np.full((5, objects), 9, np.float32)
-    output[0], output[4] = np.arange(objects) * 20 + 10, 0.9
+def output_of(objects: int, places: int = 1000) -> Output:
+    """Return the raw output (5, n) of a network that finds so many objects at so many places."""
+    output = np.full((5, places), 9, np.float32)
+    output[0], output[4] = np.arange(places) * 20 + 10, 0.01
+    output[4, :objects] = 0.9
     return output
 
 
-def test_a_crowded_frame_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
-    """Of each camera, and of none whose frames show less."""
+def reader_of_pills() -> HeadReader:
+    """Return what reads a model of one class."""
     model = Model(
         name="m", path=Path("m.onnx"), sha256="0" * 64, precision="fp32", classes=("pill",), stride=32,
         head=HeadKind.YOLOV8, input_name="images", input_shapes_hw=((SIDE, SIDE),), dynamic=True, score_threshold=0.25,
         nms_iou=0.7, bundle=None, variants=(),
     )  # fmt: skip
-    reader, box = HeadReader(model), Letterbox((SIDE, SIDE), (SIDE, SIDE))
+    return HeadReader(model)
+
+
+def test_places_that_a_gpu_left_out_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """It hands back the best places, many of each object: all are above the floor, and there were more of them."""
+    reader, box = reader_of_pills(), Letterbox((SIDE, SIDE), (SIDE, SIDE))
+    crowd = output_of(1000, 1000)
+    crowd[0] = np.arange(1000) // 10 * 20 + 10  # ten places an object
+    with caplog.at_level(logging.WARNING):
+        assert len(reader.read(make_frame("cam1", 0), box, crowd)) == 100
+        crowd[4, -1] = 0.2
+        assert len(reader.read(make_frame("cam2", 0), box, crowd)) == 100
+    assert [message.partition(":")[0] for message in caplog.messages] == ["camera cam1"]
+
+
+def test_a_crowded_frame_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Of each camera, and of none whose frames show less."""
+    reader, box = reader_of_pills(), Letterbox((SIDE, SIDE), (SIDE, SIDE))
     with caplog.at_level(logging.WARNING):
         assert len(reader.read(make_frame("cam1", 0), box, output_of(MAX_DETECTIONS - 1))) == MAX_DETECTIONS - 1
         assert not caplog.messages
