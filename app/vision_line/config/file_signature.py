@@ -11,7 +11,7 @@ Signature = tuple[int, int, int]
 #: File systems note the time of change in steps of some milliseconds, on a network of up to a second or two.
 _LASTS_AFTER_NS = 2_000_000_000
 #: A file that is otherwise at each of so many looks is being rewritten all the time, not just now.
-MOST_LOOKS = 10
+MOST_CHECKS = 10
 
 
 def file_signature(path: Path) -> Signature | None:
@@ -51,12 +51,12 @@ class SettledChange:
     def is_due(self, *, asked: bool) -> bool:
         """Look at it; whether to read it now, at once where somebody `asked`. Then it counts as read.
 
-        One that never stands still is read all the same, after `MOST_LOOKS`.
+        One that never stands still is read all the same, after `MOST_CHECKS`.
         """
         found = file_signature(self._path)
         is_settled, self._seen = found == self._seen, found
         self._unsettled = 0 if is_settled else self._unsettled + 1
-        if not asked and (found == self._read or 0 < self._unsettled < MOST_LOOKS):
+        if not asked and (found == self._read or 0 < self._unsettled < MOST_CHECKS):
             return False
         self._read, self._unsettled = found, 0
         return True

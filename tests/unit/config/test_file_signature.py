@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from vision_line.config.file_signature import MOST_LOOKS, SettledChange, file_signature, lasting_signature
+from vision_line.config.file_signature import MOST_CHECKS, SettledChange, file_signature, lasting_signature
 
 
 @pytest.mark.parametrize(("ago_s", "lasts"), [(0.0, False), (60.0, True), (-3600.0, False)])
@@ -43,10 +43,10 @@ def test_a_file_that_never_stands_still_is_read_all_the_same(tmp_path: Path) -> 
     path.write_text("", encoding="utf-8")
     change = SettledChange(path, file_signature(path))
     found = []
-    for length in range(1, 2 * MOST_LOOKS + 1):
+    for length in range(1, 2 * MOST_CHECKS + 1):
         path.write_text(length * "#", encoding="utf-8")
         found.append(change.is_due(asked=False))
-    assert [number for number, is_due in enumerate(found, start=1) if is_due] == [MOST_LOOKS, 2 * MOST_LOOKS]
+    assert [number for number, is_due in enumerate(found, start=1) if is_due] == [MOST_CHECKS, 2 * MOST_CHECKS]
 
 
 def test_who_asks_has_it_read_at_once(tmp_path: Path) -> None:
