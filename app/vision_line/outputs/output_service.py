@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vision_line.challenges.asked_challenges import AskedChallenges
-from vision_line.config.file_signature import file_signature
+from vision_line.config.file_signature import SettledChange
 from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.config.output_settings import AnyOutput, OutputSettings
 from vision_line.errors import ConfigError, RunError
@@ -65,17 +65,15 @@ class OutputService:
         Raises:
             Exception: a fault of ours in a delivery.
         """
-        signature = loaded.signature
+        change = SettledChange(loaded.path, loaded.signature)
         try:
             await self._apply(loaded.enabled)
             while True:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(TURN_S):
                         await asked.wait()
-                found = file_signature(loaded.path)
-                if asked.is_set() or found != signature:
+                if change.is_due(asked=asked.is_set()):
                     asked.clear()
-                    signature = found
                     await self._reload(loaded.path)
                 self._start()
                 self._raise_faults()

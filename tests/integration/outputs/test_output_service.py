@@ -45,6 +45,25 @@ async def test_a_change_while_it_starts_is_noticed(line: Line) -> None:
     assert said["data"]["event_id"] == event
 
 
+async def test_a_file_that_is_being_written_takes_no_output_away(line: Line) -> None:
+    """Half of it is valid, and lacks an output of the other half."""
+    with receiving() as mes, receiving() as lab:
+        half, whole = webhook("lab", lab.url), webhook("lab", lab.url) + webhook("mes", mes.url)
+        line.configure(whole)
+        async with line.serving() as service:
+            line.event()
+            await asyncio.to_thread(mes.wait_for, 1)
+            before = service._running["mes"].task
+            for written in range(12):
+                line.configure(f"{half}# {'.' * written}")
+                await asyncio.sleep(0.03)  # several times a turn of the service, and for fewer than it waits for
+            line.configure(whole)
+            await asyncio.sleep(0.5)
+            line.event()
+            await asyncio.to_thread(mes.wait_for, 2)
+            assert service._running["mes"].task is before
+
+
 async def test_one_that_cannot_begin_ends_no_other_and_begins_later(line: Line) -> None:
     """It asks for challenges, whose file is none: the outputs that are there go on."""
     foreign = line.directory / REVIEWS
