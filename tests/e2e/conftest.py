@@ -9,7 +9,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -17,22 +16,12 @@ from typing import Any
 
 import pytest
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 
 #: Variable by which the processes of this test run are told from others.
 _RUN_MARK = "VISION_LINE_TEST_RUN"
-
-
-def wait_for(condition: Callable[[], Any], what: str, within_s: float = 60.0) -> Any:
-    """Poll until `condition` gives something true, and return that; fail with `what` when it takes too long."""
-    deadline = time.monotonic() + within_s
-    while True:
-        if value := condition():
-            return value
-        if time.monotonic() > deadline:
-            pytest.fail(f"not within {within_s:.0f} s: {what}")
-        time.sleep(0.05)
 
 
 class LineRun:
@@ -141,7 +130,7 @@ class LineRun:
         """End the command surely."""
         if self.process is not None and self.process.poll() is None:
             self.process.kill()
-            self.process.wait(10)
+            self.process.wait(60)
 
 
 @pytest.fixture

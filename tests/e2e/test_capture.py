@@ -18,11 +18,12 @@ import cv2
 import numpy as np
 import pytest
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 
 from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
 
-from .conftest import COMMAND, wait_for
+from .conftest import COMMAND
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
 

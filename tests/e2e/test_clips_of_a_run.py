@@ -10,8 +10,9 @@ from collections.abc import Callable
 
 import av
 import pytest
-from tests.e2e.conftest import COMMAND, LineRun, wait_for
+from tests.e2e.conftest import COMMAND, LineRun
 from tests.fakes.tiny_model import build_tiny_model
+from tests.waiting import wait_for
 
 from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.reinspection.footage import FootageKind

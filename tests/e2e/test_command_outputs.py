@@ -19,6 +19,7 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 from typer.testing import CliRunner
 
 from vision_line.cli.main import cli
@@ -26,8 +27,6 @@ from vision_line.config.models import RecordSettings
 from vision_line.records.entries import CameraRecord, RunRecord
 from vision_line.records.log import SqliteLog
 from vision_line_compression.cli import cli as compress_cli
-
-from .conftest import wait_for
 
 pytestmark = pytest.mark.e2e
 

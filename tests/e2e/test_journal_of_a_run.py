@@ -13,7 +13,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import LineRun, wait_for
+from tests.e2e.conftest import LineRun
+from tests.waiting import wait_for
 from typer.testing import CliRunner
 
 from vision_line.cli.main import cli

@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-from tests.e2e.conftest import COMMAND, wait_for
+from tests.e2e.conftest import COMMAND
 from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 
 from vision_line.errors import ExitCode
 from vision_line.fleet.fleet_view import FleetView, watched_fleet

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 from pymodbus.client import ModbusTcpClient
-from tests.e2e.conftest import LineRun, wait_for
+from tests.e2e.conftest import LineRun
 from tests.e2e.test_lanes_of_a_run import ready_client
 from tests.fakes.board_passes import SIMULATOR_SEED
 from tests.fakes.broker import Subscriber, running_broker
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.parts.parts_file import FILE_NAME

@@ -10,9 +10,10 @@ from http.client import HTTPConnection
 from pathlib import Path
 
 import pytest
-from tests.e2e.conftest import LineRun, wait_for
+from tests.e2e.conftest import LineRun
 from tests.fakes.broker import Subscriber, running_broker
 from tests.fakes.ports import free_port
+from tests.waiting import wait_for
 
 from vision_line.telemetry.output_status import known_outputs
 

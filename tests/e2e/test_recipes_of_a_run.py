@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import COMMAND, LineRun, wait_for
+from tests.e2e.conftest import COMMAND, LineRun
+from tests.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient

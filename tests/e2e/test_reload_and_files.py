@@ -11,17 +11,11 @@ from typing import Any
 
 import pytest
 from PIL import Image
+from tests.waiting import wait_for
 
 from vision_line.simulator.clips import ensure_clips
 
 pytestmark = pytest.mark.e2e
-
-
-def poll(condition: Callable[[], Any], what: Callable[[], str], within_s: float = 30.0) -> None:
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
 
 
 def states_of(run: Any, camera: str) -> list[str]:
@@ -37,23 +31,23 @@ def test_cameras_come_go_and_change_without_touching_the_others(make_run: Callab
     run = make_run(3)
     run.write_streams(["cam01", "cam02"])
     run.start("--cameras", "2")
-    poll(lambda: "RUNNING" in states_of(run, "cam02"), run.text)
+    wait_for(lambda: "RUNNING" in states_of(run, "cam02"), run.text)
 
     run.write_streams(["cam01", "cam03"])
-    poll(lambda: "RUNNING" in states_of(run, "cam03") and "REMOVED" in states_of(run, "cam02"), run.text)
+    wait_for(lambda: "RUNNING" in states_of(run, "cam03") and "REMOVED" in states_of(run, "cam02"), run.text)
 
     run.write_streams(["cam01", "cam03"], extra='[[stream]]\nname = "bad"\nurl = "http://x"\n')
-    poll(lambda: "the previous one stays in force" in run.text(), run.text)
-    poll(lambda: "ALARM the configuration as it is now is not used: " in run.text(), run.text)
+    wait_for(lambda: "the previous one stays in force" in run.text(), run.text)
+    wait_for(lambda: "ALARM the configuration as it is now is not used: " in run.text(), run.text)
     assert "stream[bad].url" in run.text()
 
     run.write_streams(["cam01", "cam02", "cam03"])
     run.signal(signal.SIGHUP)
-    poll(lambda: states_of(run, "cam02")[-1] == "RUNNING", run.text)
+    wait_for(lambda: states_of(run, "cam02")[-1] == "RUNNING", run.text)
     assert "left out by --cameras from now on, and not inspected: cam03" in run.text()
     run.signal(signal.SIGINT)
 
-    assert run.wait(20) == 130
+    assert run.wait() == 130
     assert states_of(run, "cam01") == ["CONNECTING", "RUNNING"]
     assert states_of(run, "cam02") == ["CONNECTING", "RUNNING", "REMOVED", "CONNECTING", "RUNNING"]
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.e2e.conftest import wait_for
 from tests.fakes import service_filter
+from tests.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

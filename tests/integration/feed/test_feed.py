@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from tests.fakes.feeds import (
     next_of,
     show,
 )
+from tests.waiting import wait_for
 
 from vision_line.config.models import StreamSettings
 from vision_line.errors import RunError
@@ -31,13 +31,6 @@ from vision_line.frames import EventPhase, ShownEvent, TrackedObject
 from vision_line.inspection.tracking.events import EventTracker
 
 MEGABYTE = 1_000_000
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    ends_s = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < ends_s, what
-        time.sleep(0.01)
 
 
 def receive(client: FeedClient, count: int, *kinds: str) -> list[FeedMessage]:
@@ -310,7 +303,7 @@ def test_a_slow_client_loses_frames_up_to_a_keyframe_and_hears_how_many(server: 
             got += receive(quick, 3, "frame")
         server.offers.decide([make_event(1)])
         assert [message.header["arrived_s"] for message in got] == list(range(3 * groups))
-        wait_until(lambda: server.status.frames_dropped > 0, "the status counts what was dropped")
+        wait_for(lambda: server.status.frames_dropped > 0, "the status counts what was dropped")
 
         arrived: list[tuple[int, bool]] = []
         dropped = 0
@@ -326,7 +319,7 @@ def test_a_slow_client_loses_frames_up_to_a_keyframe_and_hears_how_many(server: 
     holes = [after for before, after in pairwise(arrived) if after[0] != before[0] + 1]
     assert 0 < dropped < 3 * groups
     assert all(keyframe for _, keyframe in holes)
-    wait_until(lambda: server.status.frames_dropped == dropped, "the count outlives the client")
+    wait_for(lambda: server.status.frames_dropped == dropped, "the count outlives the client")
 
 
 def test_a_slow_client_hears_of_missing_results_before_it_gets_the_next_ones(
@@ -379,7 +372,7 @@ def test_only_the_newest_snapshot_waits(server: FeedServer, tmp_path: Path) -> N
         for number in range(300):
             server.offers.snapshot({"number": number, "filling": "x" * 10_000})
             time.sleep(0.001)
-        wait_until(lambda: server.status.snapshots_dropped > 0, "snapshots are dropped")
+        wait_for(lambda: server.status.snapshots_dropped > 0, "snapshots are dropped")
         numbers = [next_of(client, "snapshot").header["number"]]
         while numbers[-1] != 299:
             numbers.append(next_of(client, "snapshot").header["number"])
@@ -397,7 +390,7 @@ def test_nobody_is_heard_once_the_last_client_is_gone(server: FeedServer, tmp_pa
         assert tap.wanted
         assert server.offers.is_heard
         assert server.offers.tap("late").wanted
-    wait_until(lambda: tap.wanted is None, "the tap is closed")
+    wait_for(lambda: tap.wanted is None, "the tap is closed")
 
     assert not server.offers.is_heard
     assert not server.offers.is_snapshot_due

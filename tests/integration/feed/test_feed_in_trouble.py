@@ -12,13 +12,14 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 from tests.fakes.feeds import FACTS, make_encoded, make_event, make_video, next_of, show
+from tests.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.feed.clients import MOST_CLIENTS
@@ -27,13 +28,6 @@ from vision_line.feed.feed_server import FeedServer
 from vision_line.feed.protocol import SOCKET_NAME, packed
 from vision_line.runtime.feed_snapshots import offer_snapshots
 from vision_line.telemetry.snapshot import Snapshot
-
-
-def wait_until(is_so: Callable[[], bool], what: str) -> None:
-    ends_s = time.monotonic() + 20
-    while not is_so():
-        assert time.monotonic() < ends_s, what
-        time.sleep(0.01)
 
 
 @contextmanager
@@ -86,7 +80,7 @@ def test_who_is_not_understood_is_sent_away_with_a_reason(server: FeedServer, tm
 
         assert next_of(other, "journal").header["number"] == 3
     assert b'"kind":"bye","reason":"' in said
-    wait_until(lambda: server.status.clients_sent_away == 1, "it is counted")
+    wait_for(lambda: server.status.clients_sent_away == 1, "it is counted")
 
 
 def test_megabytes_that_are_no_message_end_the_connection(server: FeedServer, tmp_path: Path) -> None:
@@ -109,7 +103,7 @@ def test_clients_that_vanish_leave_nothing_behind(server: FeedServer, tmp_path: 
                 connection.sendall(struct.pack(">II", 100, 0) + b"half of")
         if number % 50 == 0:
             show(tap, video, [1000, 1000], first=2 * number)
-    wait_until(lambda: server.status.clients == 0, "all are gone")
+    wait_for(lambda: server.status.clients == 0, "all are gone")
 
     assert tap.wanted is None
     assert len(list(Path("/proc/self/fd").iterdir())) == before
@@ -125,7 +119,7 @@ def test_one_client_too_many_is_sent_away(server: FeedServer, tmp_path: Path) ->
         assert late.reason == f"more than {MOST_CLIENTS} clients at once"
         clients[0].want(journal=True)
         next_of(clients[0], "wanted")
-    wait_until(lambda: server.status.clients == 0, "all are gone")
+    wait_for(lambda: server.status.clients == 0, "all are gone")
 
     assert serves(tmp_path)
 
@@ -135,7 +129,7 @@ def test_a_client_that_never_reads_costs_bounded_memory_and_holds_up_nobody(serv
     taps, video = [server.offers.tap(f"cam{n:02}") for n in range(16)], make_video()
     with raw(tmp_path) as connection:
         connection.sendall(packed({"kind": "want", "frames": {"*": "all"}}))
-        wait_until(lambda: taps[15].wanted is not None, "its wish is known")
+        wait_for(lambda: taps[15].wanted is not None, "its wish is known")
         longest_s = 0.0
         for number in range(40):
             for tap in taps:
@@ -143,7 +137,7 @@ def test_a_client_that_never_reads_costs_bounded_memory_and_holds_up_nobody(serv
                 tap.saw(make_encoded(video, number, bytes(50_000), keyframe=number % 10 == 0))
                 longest_s = max(longest_s, time.thread_time() - began_s)
             time.sleep(0.005)
-        wait_until(lambda: server.status.frames_dropped > 400, "what it does not take is dropped")
+        wait_for(lambda: server.status.frames_dropped > 400, "what it does not take is dropped")
         (client,) = server._clients._clients  # type: ignore[union-attr]
 
         assert client.queue.size < 4_100_000
@@ -164,7 +158,7 @@ def test_no_file_descriptor_left_is_said_and_passes(
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest_free, hard))
         try:
             connecting.connect(str(tmp_path / SOCKET_NAME))
-            wait_until(lambda: "a client cannot be admitted" in caplog.text, "it is said")
+            wait_for(lambda: "a client cannot be admitted" in caplog.text, "it is said")
             used_s = time.process_time()
             time.sleep(0.5)
             assert time.process_time() - used_s < 0.3
@@ -186,11 +180,11 @@ def test_a_fault_of_ours_ends_the_feed_and_is_shown(
         next_of(client, "wanted")
         server.offers.snapshot({"number": object()})
         assert list(client) == []
-    wait_until(lambda: bool(server.status.problem), "the status says so")
+    wait_for(lambda: bool(server.status.problem), "the status says so")
 
     assert server.status.problem.startswith("the live feed failed: TypeError: ")
     assert "Traceback" in caplog.text
-    wait_until(lambda: not (tmp_path / SOCKET_NAME).exists(), "the socket is removed")
+    wait_for(lambda: not (tmp_path / SOCKET_NAME).exists(), "the socket is removed")
     show(tap, video, [10, 10])
     server.offers.decide([make_event(1)])
     assert tap.wanted is None

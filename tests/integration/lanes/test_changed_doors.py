@@ -14,7 +14,8 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from tests.fakes.bench_line import LANE, running_lanes, running_line, serving
 from tests.fakes.ports import free_port
-from tests.integration.lanes.test_lane_service import decision_of, lane_of, rows, wait_for
+from tests.integration.lanes.test_lane_service import decision_of, lane_of, rows
+from tests.waiting import wait_for
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.lanes import lane_service
@@ -106,8 +107,8 @@ def test_a_lane_that_cannot_begin_does_once_its_parts_can_be_read(tmp_path: Path
                 assert machine.write_registers(plc.HANDSHAKE_AT + 1, [0, 7]).isError()
                 assert not machine.read_input_registers(0, count=1).isError()
             other.execute("ALTER TABLE gone RENAME TO parts")
-        wait_for(lambda: client.status()["lanes"], "the other one is there")
-        assert (lane_of(client)["name"], lane_of(client)["is_enabled"]) == ("l2", False)
+        wait_for(lambda: not lane_of(client)["is_enabled"], "the other one is there, and its module is away")
+        assert lane_of(client)["name"] == "l2"
         streams.write_text(LANE.replace('"l1"', '"l2"'), encoding="utf-8")
         wait_for(lambda: lane_of(client)["is_enabled"] and not lane_of(client)["fault"], "the module has gone")
         client.follow()

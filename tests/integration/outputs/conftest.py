@@ -13,11 +13,13 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.desk_records import DeskRecords, writing
+from tests.waiting import until
 
 from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.errors import ConfigError
 from vision_line.outputs.output_service import OutputService
 from vision_line.parts.line_commands import PartAsked
+from vision_line.telemetry.output_status import OutputState, known_outputs
 
 COMMAND = (sys.executable, "-m", "vision_line", "outputs")
 
@@ -61,6 +63,18 @@ class Line:
             await asyncio.gather(task, return_exceptions=True)
         if not task.cancelled():
             task.result()
+
+
+async def until_state(line: Line, state: str, error: str = "", name: str = "") -> OutputState:
+    """Wait until an output, of this name or the only one, is noted to be so, and return its state."""
+
+    def found() -> OutputState | None:
+        states = [one.state for one in known_outputs(line.directory) if name in ("", one.name)]
+        known = states[0] if states else None
+        return known if known and known.state == state and error in (known.error or "") else None
+
+    state_now: OutputState = await until(found, lambda: known_outputs(line.directory))
+    return state_now
 
 
 @contextmanager

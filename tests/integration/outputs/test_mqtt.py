@@ -15,7 +15,8 @@ from tests.fakes.feeds import FACTS
 from tests.fakes.made_parts import enter_part
 from tests.fakes.narrow_broker import NarrowBroker
 from tests.fakes.ports import free_port
-from tests.integration.outputs.conftest import Line
+from tests.integration.outputs.conftest import Line, until_state
+from tests.waiting import until
 
 from vision_line.config.output_load import load_outputs
 from vision_line.feed.feed_server import FeedServer
@@ -57,15 +58,6 @@ def state_of(line: Line) -> OutputState:
     return output.state
 
 
-async def until_state(line: Line, state: str, error: str = "") -> OutputState:
-    for _ in range(900):
-        known = known_outputs(line.directory)
-        if known and known[0].state and known[0].state.state == state and error in (known[0].state.error or ""):
-            return known[0].state
-        await asyncio.sleep(0.1)
-    raise AssertionError(known)
-
-
 async def waited(subscriber: Subscriber, ending: str, count: int, limit_s: float = 40) -> list[dict[str, object]]:
     found = await asyncio.to_thread(subscriber.wait_for, ending, count, limit_s)
     return [message.content for message in found]
@@ -103,16 +95,13 @@ async def test_events_in_order_and_states_retained(line: Line, broker: Broker, s
         await until_state(line, "connected")
         await asyncio.sleep(0.3)
         late = Subscriber(broker.port, client_id="late")
-        await waited(late, "cam1/state", 1)
-        await waited(late, "not_inspected", 1)
+        for ending in ("cam1/state", "cam1/not_inspected", "run", "status"):
+            await waited(late, ending, 1)
         retained = {message.topic: message.content for message in late.received}
         with_events = late.of("/event")
         with transaction(line.rows.connection):
             line.rows.connection.execute("UPDATE not_inspected SET ended_utc = 1795896009.0, ended_s = 9.0")
-        for _ in range(100):
-            await asyncio.sleep(0.05)
-            if [message for message in late.of("cam1/not_inspected") if not message.payload]:
-                break
+        await until(lambda: not all(message.payload for message in late.of("cam1/not_inspected")), "it is taken back")
         late.close()
     gone = Subscriber(broker.port, client_id="gone")
     await waited(gone, "status", 1)
@@ -140,6 +129,7 @@ async def test_events_in_order_and_states_retained(line: Line, broker: Broker, s
 async def test_only_what_is_asked_for_is_retained(line: Line, broker: Broker, asks: str, shown: set[str]) -> None:
     """A topic that is never renewed would go on to say what was once."""
     line.configure(mqtt(broker.port, asks))
+    topics = {f"acme/line-1/{name}" for name in shown}
     for camera in ("cam1", "cam2"):
         line.rows.state(line.run, camera, "RUNNING", 1.0)
     line.rows.gap(line.run, "cam1", "capacity", 4.0, None)
@@ -147,11 +137,11 @@ async def test_only_what_is_asked_for_is_retained(line: Line, broker: Broker, as
         await until_state(line, "connected")
         await asyncio.sleep(0.3)
         late = Subscriber(broker.port, client_id="late")
-        await waited(late, "status", 1)
+        await until(lambda: {message.topic for message in late.received} >= topics, lambda: late.received)
         await asyncio.sleep(0.3)
         late.close()
 
-    assert {message.topic.removeprefix("acme/line-1/") for message in late.received if message.retain} == shown
+    assert {message.topic for message in late.received if message.retain} == topics
 
 
 async def test_a_broker_that_is_killed_gets_everything(line: Line, broker: Broker, subscriber: Subscriber) -> None:
@@ -183,10 +173,7 @@ async def test_a_broker_that_takes_few_at_once_gets_everything(line: Line) -> No
         for _ in range(30):
             line.event()
         async with line.serving():
-            for _ in range(400):
-                if sum(topic.endswith("/event") for topic in broker.topics) == 30:
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda: sum(topic.endswith("/event") for topic in broker.topics) == 30)
     assert (broker.largest, broker.is_exceeded) == (3, False)
     assert sum(topic.endswith("/event") for topic in broker.topics) == 30
 
@@ -243,10 +230,7 @@ async def test_the_last_will_says_offline_when_the_connection_breaks(
         async with line.serving():
             await until_state(line, "connected")
             await asyncio.to_thread(proxy.close)
-            for _ in range(200):
-                await asyncio.sleep(0.05)
-                if [one for one in subscriber.of("status") if one.content["state"] == "offline"]:
-                    break
+            await until(lambda: [one for one in subscriber.of("status") if one.content["state"] == "offline"])
     finally:
         if proxy._thread.is_alive():
             proxy.close()

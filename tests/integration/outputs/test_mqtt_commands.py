@@ -14,7 +14,8 @@ import pytest
 from tests.fakes.broker import Broker, Subscriber, running_broker
 from tests.fakes.challenge_plans import target
 from tests.fakes.said_configuration import enter_configuration, named
-from tests.integration.outputs.conftest import Line
+from tests.integration.outputs.conftest import Line, until_state
+from tests.waiting import until
 
 from vision_line.challenges import measuring
 from vision_line.challenges.challenge_targets import PLAN_KEY
@@ -25,7 +26,6 @@ from vision_line.parts.orders import LOT, RECIPE, Order, orders_after
 from vision_line.parts.parts_file import reading
 from vision_line.parts.recorded_recipes import IN_FORCE, REFUSED, recorded_wish
 from vision_line.task_ending import AGAIN_S
-from vision_line.telemetry.output_status import known_outputs
 
 
 @pytest.fixture
@@ -53,21 +53,12 @@ accept_commands = true
 
 async def is_open(line: Line) -> None:
     """Wait until commands are taken: that is before the output says that it is connected."""
-    for _ in range(900):
-        known = known_outputs(line.directory)
-        if known and known[0].state and known[0].state.state == "connected":
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(known)
+    await until_state(line, "connected")
 
 
 async def answers(plant: Subscriber, command: str, count: int) -> list[dict[str, object]]:
-    for _ in range(900):
-        found = plant.of(f"cmd/{command}/result")
-        if len(found) >= count:
-            return [message.content for message in found]
-        await asyncio.sleep(0.05)
-    raise AssertionError(plant.received)
+    await until(lambda: len(plant.of(f"cmd/{command}/result")) >= count, lambda: plant.received)
+    return [message.content for message in plant.of(f"cmd/{command}/result")]
 
 
 def asked_for(line: Line, kind: str) -> list[Order]:
@@ -227,10 +218,7 @@ async def test_the_same_request_is_carried_out_once(line: Line, broker: Broker, 
         broker.kill()
         broker.start()
         plant.wait_connected()
-        for _ in range(900):
-            if len([one for one in plant.of("status") if not one.retain and not one.is_redelivered]) > 1:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: len([one for one in plant.of("status") if not one.retain and not one.is_redelivered]) > 1)
         plant.received.clear()
         plant.publish("line/cmd/part", '{"lane": "lane1", "request": "r-1"}')
         plant.publish("line/cmd/part", '{"lane": "lane1", "request": "r-2"}')

@@ -23,6 +23,7 @@ from tests.fakes.desk import CHEAP
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
 from tests.fakes.opcua_client import secure_client
 from tests.fakes.ports import free_port
+from tests.waiting import until
 
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.desk.users.accounts import Accounts
@@ -121,11 +122,8 @@ class Heard:
         self.events.append(event)
 
     async def until(self, count: int) -> list[Any]:
-        for _ in range(400):
-            if len(self.events) >= count:
-                return self.events
-            await asyncio.sleep(0.05)
-        raise AssertionError(self.events)
+        await until(lambda: len(self.events) >= count, lambda: self.events)
+        return self.events
 
 
 def part(number: int, verdict: str) -> Notification:
@@ -285,13 +283,9 @@ async def test_sessions_are_bounded_and_leave_nothing(served: Served) -> None:
         await clients[4].connect()
     for client in clients[:4]:
         await client.disconnect()
-    for _ in range(100):
-        if served.sessions == 0:
-            break
-        await asyncio.sleep(0.1)
+    await until(lambda: served.sessions == 0, "all have left")
     assert served.sink._server is not None
 
-    assert served.sessions == 0
     assert not served.sink._server.iserver.subscription_service.subscriptions
 
 

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 
 import pytest
 from tests.fakes.web_receiver import receiving
-from tests.integration.outputs.conftest import Line
+from tests.integration.outputs.conftest import Line, until_state
+from tests.waiting import until
 
 from vision_line.config.output_load import load_outputs
 from vision_line.outputs import delivery
@@ -17,7 +18,6 @@ from vision_line.outputs.delivery import RECORDS_RETRY_S
 from vision_line.outputs.notification import Notification
 from vision_line.outputs.webhook_sink import WebhookSink
 from vision_line.reviews.reviews_file import FILE_NAME as REVIEWS
-from vision_line.telemetry.output_status import known_outputs
 
 
 def webhook(name: str, url: str, kinds: str = '"event"') -> str:
@@ -74,10 +74,7 @@ async def test_one_that_cannot_begin_ends_no_other_and_begins_later(line: Line) 
             line.event()
             await asyncio.to_thread(old.wait_for, 1)
             line.configure(webhook("mes", old.url) + webhook("lab", new.url, '"event", "challenge"'))
-            for _ in range(800):
-                if "lab" in service._troubles:
-                    break
-                await asyncio.sleep(0.05)
+            await until(lambda: "lab" in service._troubles)
             line.event()
             await asyncio.to_thread(old.wait_for, 2)
             assert (list(service._troubles), new.posted) == (["lab"], [])
@@ -96,7 +93,7 @@ async def test_a_journal_that_cannot_be_read_any_more_holds_nothing_else_up(line
             for path in line.directory.glob(f"{REVIEWS}*"):
                 path.unlink()
             spoilt.write_bytes(b"no SQLite file at all, but long enough to be taken for one" * 20)
-            await until_state(line, "lab", "retrying")
+            await until_state(line, "retrying", name="lab")
             for _ in range(4):
                 line.event()
             began_s = time.monotonic()
@@ -104,7 +101,7 @@ async def test_a_journal_that_cannot_be_read_any_more_holds_nothing_else_up(line
             await asyncio.to_thread(mes.wait_for, 5)
             assert time.monotonic() - began_s < RECORDS_RETRY_S
             spoilt.unlink()
-            await until_state(line, "lab", "connected")
+            await until_state(line, "connected", name="lab")
 
 
 async def test_a_fault_of_the_program_in_one_output_is_that_outputs_alone(
@@ -126,10 +123,10 @@ async def test_a_fault_of_the_program_in_one_output_is_that_outputs_alone(
         async with line.serving():
             line.event()
             await asyncio.to_thread(mes.wait_for, 1)
-            await until_state(line, "lab", "retrying")
+            await until_state(line, "retrying", name="lab")
             failing.clear()
             await asyncio.to_thread(lab.wait_for, 1)
-            await until_state(line, "lab", "connected")
+            await until_state(line, "connected", name="lab")
     assert "a fault of the program: ZeroDivisionError: a bug" in caplog.text
     assert any(record.exc_info for record in caplog.records)
 
@@ -155,13 +152,3 @@ async def test_one_that_ends_slowly_has_ended_when_the_service_has(line: Line, m
             line.configure(webhook("other", mes.url))
             await ending.wait()
         assert has_ended == [True]
-
-
-async def until_state(line: Line, name: str, state: str) -> None:
-    """Wait until an output is noted to be so."""
-    for _ in range(800):
-        known = known_outputs(line.directory)
-        if any(one.name == name and one.state is not None and one.state.state == state for one in known):
-            return
-        await asyncio.sleep(0.05)
-    raise AssertionError(known)

@@ -14,13 +14,14 @@ from collections.abc import Iterator
 import pytest
 from tests.fakes.ports import free_port
 from tests.fakes.web_receiver import WebReceiver, receiving
-from tests.integration.outputs.conftest import Line
+from tests.integration.outputs.conftest import Line, until_state
+from tests.waiting import until
 
 from vision_line.cli.outputs import print_status
 from vision_line.outputs import retry_delay
 from vision_line.outputs.message_sink import TURN_S
 from vision_line.outputs.webhook_sink import refusal
-from vision_line.telemetry.output_status import OutputState, known_outputs
+from vision_line.telemetry.output_status import known_outputs
 
 SECRET = "whsec_" + base64.b64encode(b"k" * 32).decode()
 
@@ -43,15 +44,6 @@ kinds = ["event"]
 timeout_s = {timeout_s}
 {more}
 '''
-
-
-async def until_state(line: Line, state: str, error: str = "") -> OutputState:
-    for _ in range(900):
-        known = known_outputs(line.directory)
-        if known and known[0].state and known[0].state.state == state and error in (known[0].state.error or ""):
-            return known[0].state
-        await asyncio.sleep(0.05)
-    raise AssertionError(known)
 
 
 async def test_cloud_events_one_by_one_and_signed(line: Line, server: WebReceiver) -> None:
@@ -254,10 +246,7 @@ async def test_a_library_that_is_missing_at_a_reload_ends_nothing(
         await until_state(line, "ready")
         monkeypatch.setattr("vision_line.outputs.sinks.find_spec", lambda library: None)
         line.configure(webhook(server.url) + webhook(server.url).replace('name = "mes"', 'name = "other"'))
-        for _ in range(900):
-            if "are not used" in caplog.text:
-                break
-            await asyncio.sleep(0.05)
+        await until(lambda: "are not used" in caplog.text)
         wanted = line.event()
         (event,) = await asyncio.to_thread(server.wait_for, 1)
 

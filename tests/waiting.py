@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Waiting until other threads, processes or tasks have brought something about, on however busy a machine.
+
+A test that sleeps for a fixed time, and then expects something, fails where the machine is busy for longer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+#: Nothing that tests wait for takes long by itself: this is for a machine on which much else runs.
+WAIT_S = 60.0
+
+
+def wait_for(holds: Callable[[], Any], what: str | Callable[[], object] = "", within_s: float = WAIT_S) -> Any:
+    """Ask until `holds` gives something true, and return that.
+
+    Raises:
+        AssertionError: it takes too long, with `what` or, where that is a function, with what it gives then.
+    """
+    ends_s = time.monotonic() + within_s
+    while not (found := holds()):
+        _check(ends_s, what, within_s)
+        time.sleep(0.02)
+    return found
+
+
+async def until(holds: Callable[[], Any], what: str | Callable[[], object] = "", within_s: float = WAIT_S) -> Any:
+    """Do the same while the event loop goes on."""
+    ends_s = time.monotonic() + within_s
+    while not (found := holds()):
+        _check(ends_s, what, within_s)
+        await asyncio.sleep(0.01)
+    return found
+
+
+def _check(ends_s: float, what: str | Callable[[], object], within_s: float) -> None:
+    if time.monotonic() > ends_s:
+        raise AssertionError(f"not within {within_s:g} s: {what() if callable(what) else what}")
