@@ -21,22 +21,23 @@ def wait_for(holds: Callable[[], Any], what: str | Callable[[], object] = "", wi
     Raises:
         AssertionError: it takes too long, with `what` or, where that is a function, with what it gives then.
     """
-    ends_s = time.monotonic() + within_s
+    begun_s = time.monotonic()
     while not (found := holds()):
-        _check(ends_s, what, within_s)
-        time.sleep(0.02)
+        time.sleep(_pause_s(begun_s, what, within_s))
     return found
 
 
 async def until(holds: Callable[[], Any], what: str | Callable[[], object] = "", within_s: float = WAIT_S) -> Any:
     """Do the same while the event loop goes on."""
-    ends_s = time.monotonic() + within_s
-    while not (found := holds()):
-        _check(ends_s, what, within_s)
-        await asyncio.sleep(0.01)
+    begun_s = time.monotonic()
+    while not (found := holds()):  # noqa: ASYNC110  what is asked about has no event
+        await asyncio.sleep(_pause_s(begun_s, what, within_s))
     return found
 
 
-def _check(ends_s: float, what: str | Callable[[], object], within_s: float) -> None:
-    if time.monotonic() > ends_s:
+def _pause_s(begun_s: float, what: str | Callable[[], object], within_s: float) -> float:
+    """Return how long to wait before one asks again: ever longer, so that asking costs little."""
+    waited_s = time.monotonic() - begun_s
+    if waited_s > within_s:
         raise AssertionError(f"not within {within_s:g} s: {what() if callable(what) else what}")
+    return min(0.05, max(0.001, waited_s / 10))

@@ -22,7 +22,7 @@ from vision_line.frames import Detections, Frame
 from vision_line.ports import ShapeHW
 
 WriteModel = Callable[..., Path]
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def _inspect(path: Path, shapes: tuple[ShapeHW, ...], rgb: NDArray[np.uint8], **options: Any) -> Detections:

@@ -37,7 +37,7 @@ OpenDevice = Callable[[Callable[[], None]], LoadedDevice]
 
 SHAPES = ((64, 128), (128, 64))
 LANDSCAPE_WH, PORTRAIT_WH = (128, 64), (64, 128)
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 
 def _one_detection(frame: Frame) -> Detections:

@@ -34,7 +34,7 @@ SHAPES: dict[str, tuple[ShapeHW, ...]] = {OWN_MODEL: ((64, 128), (128, 64)), OTH
 #: The classes of the run: the second model's are red, with another name, and green, in another order.
 CLASSES = ("red", "green", "blue", "crimson")
 SIZE_WH = (128, 64)
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 
 Open = Callable[[Model, tuple[ShapeHW, ...], Callable[[], None]], LoadedDevice]
 

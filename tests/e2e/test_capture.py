@@ -116,7 +116,7 @@ def test_an_interrupted_capture_keeps_what_it_has(number: signal.Signals, tmp_pa
     with started(streams, output, "--images", "1000", "--duration", "1000") as process:
         wait_for(lambda: manifest(output), "a first image")
         process.send_signal(number)
-        text, _ = process.communicate(timeout=30)
+        text, _ = process.communicate(timeout=60)
 
     assert process.returncode == 130, text
     assert {path.name for path in output.glob("*.png")} == {line["file"] for line in manifest(output)}

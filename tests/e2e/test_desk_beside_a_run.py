@@ -35,7 +35,7 @@ def desk_of(address: str) -> int | None:
 def answer_of(address: str) -> int | None:
     """Return the status that the first page has, None where nobody answers."""
     try:
-        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://{address}/", timeout=60) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as exc:
         return exc.code

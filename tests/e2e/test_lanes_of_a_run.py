@@ -106,7 +106,7 @@ def test_boards_get_what_is_on_them(make_run: Callable[[int], LineRun]) -> None:
         shown = subprocess.run([COMMAND, "lanes", "status"], cwd=run.folder, capture_output=True, text=True, check=True)
     finally:
         alone.terminate()
-    assert alone.wait(30) == 130
+    assert alone.wait(60) == 130
     assert decision is not None
     assert (decision["sequence"], decision["verdict"], decision["cause"]) == (3, "not_inspected", "line_away")
     assert "l2: decides, accepts nothing now: no run has a live feed" in shown.stdout

@@ -32,7 +32,7 @@ _LONG_AGO_S = -1e9
 
 def ask(port: int, path: str) -> tuple[int, str]:
     """Return status and body; 0 while nobody answers."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path)
         reply = connection.getresponse()

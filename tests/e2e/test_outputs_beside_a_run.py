@@ -34,7 +34,7 @@ def is_running(record: Path) -> bool:
 
 def is_up(port: int) -> bool:
     """Whether the line itself says that its output works."""
-    with closing(HTTPConnection("127.0.0.1", port, timeout=20)) as connection:
+    with closing(HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         connection.request("GET", "/metrics")
         return 'vision_line_output_up{output="plant"} 1' in connection.getresponse().read().decode()
 

@@ -80,7 +80,7 @@ def test_a_line_changes_over_to_another_model_and_back(make_run: Callable[[int],
         refused = "recipe.caps.model: camera cam01 would be inspected by another model under this name than before"
         wait_for(lambda: refused in run.text(), "another model of a known recipe is refused")
     run.signal(signal.SIGINT)
-    assert run.wait(30) == 130
+    assert run.wait(60) == 130
     assert run.query("SELECT count(*) FROM states WHERE state = 'CONNECTING'") == [(2,)]  # no camera was opened again
 
     shas = {name: open_model(run.folder / name).sha256 for name in ("caps", "late")}

@@ -69,7 +69,7 @@ def test_a_line_changes_over_by_the_command(make_run: Callable[[int], LineRun]) 
         [""],
     )
     run.signal(signal.SIGINT)
-    assert run.wait(30) == 130
+    assert run.wait(60) == 130
     asked = recipes(run, "use", "7")
     assert asked.stdout == "recipe 7: asked for; no run inspects now, the next one begins with it\n", asked
 

@@ -161,7 +161,7 @@ def serving(service: LaneService) -> Iterator[None]:
     thread = threading.Thread(target=serve)
     thread.start()
     try:
-        ready.wait(20)
+        assert ready.wait(60)
         assert not faults, faults
         yield
     finally:

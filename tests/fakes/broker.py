@@ -48,7 +48,7 @@ class Broker:
         ]
         (self.folder / "mosquitto.conf").write_text("\n".join([*lines, ""]), encoding="utf-8")
         self.process = subprocess.Popen(["/usr/sbin/mosquitto", "-c", self.folder / "mosquitto.conf"])
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + 60
         while not self._answers():
             assert self.process.poll() is None, "mosquitto ended"
             assert time.monotonic() < deadline_s
@@ -122,7 +122,7 @@ class Subscriber:
         properties.SessionExpiryInterval = 3600
         self._client.connect("127.0.0.1", port, clean_start=False, properties=properties)
         self._client.loop_start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def _on_connect(self, client: Client, *_: object) -> None:
         client.subscribe(self._topic, qos=1)
@@ -151,7 +151,7 @@ class Subscriber:
             properties.CorrelationData = correlation.encode()
         if said:
             properties.UserProperty = list(said.items())
-        self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(10)
+        self._client.publish(topic, payload, 1, retain, properties).wait_for_publish(60)
 
     def wait_connected(self, limit_s: float = 90.0) -> None:
         """Wait until the broker has it again."""
@@ -180,7 +180,7 @@ class CutProxy:
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(60)
 
     def _run(self) -> None:
         self._loop.run_until_complete(self._serve())

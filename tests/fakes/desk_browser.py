@@ -31,7 +31,7 @@ def desk_links(records: Path) -> Iterator[Iterator[str]]:
         assert process.stdout is not None
         yield (said.split()[-1] for said in process.stdout)
         process.terminate()
-        assert process.wait(20) == 130
+        assert process.wait(60) == 130
 
 
 @contextmanager

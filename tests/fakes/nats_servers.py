@@ -96,7 +96,7 @@ class NatsServers:
 
 
 def _is_healthy(port: int) -> bool:
-    connection = HTTPConnection("127.0.0.1", port, timeout=5)
+    connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", "/healthz")
         return connection.getresponse().status == HTTPStatus.OK

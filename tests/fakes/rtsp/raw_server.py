@@ -133,7 +133,7 @@ class RawServer:
         # A peer that closes in the middle, or wants no part of our certificate, is what tests are about.
         with contextlib.suppress(OSError, ValueError):
             if self._tls is not None:
-                sock.settimeout(5)
+                sock.settimeout(60)
                 sock = self._tls.wrap_socket(sock, server_side=True)
                 self._sockets.append(sock)
                 sock.settimeout(None)

@@ -39,7 +39,7 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
         link_of(process)
         with socket.create_connection(("127.0.0.1", port)):
             process.send_signal(number)
-            assert process.wait(20) == ExitCode.INTERRUPTED
+            assert process.wait(60) == ExitCode.INTERRUPTED
         assert process.stderr is not None
         assert process.stderr.read() == ""
 
@@ -55,7 +55,7 @@ def test_the_printed_link_opens_it_once(tmp_path: Path) -> None:
 
 def test_a_busy_port_is_said(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server, started(tmp_path, server.getsockname()[1]) as process:
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         assert process.returncode == ExitCode.FAILED
         assert "cannot listen: Address already in use" in said
 

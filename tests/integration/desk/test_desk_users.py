@@ -155,7 +155,7 @@ def test_https_with_a_user(tmp_path: Path) -> None:
         with pytest.raises(httpx.HTTPError):
             httpx.get(f"http://127.0.0.1:{port}/enter")
         process.terminate()
-        _, errors = process.communicate(timeout=30)
+        _, errors = process.communicate(timeout=60)
         assert process.returncode == ExitCode.INTERRUPTED
         assert errors == ""
 
@@ -199,7 +199,7 @@ def test_a_new_certificate_and_secret_are_taken_over(tmp_path: Path) -> None:
         assert "y" * 32 not in "".join(said)
         assert asked("y" * 32, now) == 200
         process.terminate()
-        process.communicate(timeout=30)
+        process.communicate(timeout=60)
         assert process.returncode == ExitCode.INTERRUPTED
 
 

@@ -76,7 +76,7 @@ def running(arguments: Sequence[str], folder: Path, log: str) -> Iterator[None]:
         yield
     finally:
         process.terminate()
-        process.wait(20)
+        process.wait(60)
         sys.stderr.write((folder / log).read_text(encoding="utf-8"))  # pytest shows it where a test fails
 
 

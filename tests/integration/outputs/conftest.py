@@ -87,7 +87,7 @@ def serving(streams: Path, directory: Path) -> Iterator[subprocess.Popen[str]]:
     finally:
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
-        _, said = process.communicate(timeout=30)
+        _, said = process.communicate(timeout=60)
         sys.stderr.write(said)  # pytest shows it where a test fails
 
 

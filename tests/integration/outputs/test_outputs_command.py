@@ -79,7 +79,7 @@ def test_a_killed_process_repeats_little_and_loses_nothing(line: Line, broker: B
         events = subscriber.wait_for("cam1/event", 80)
         beside = outputs("--streams", line.streams, "--record", line.directory)
         process.send_signal(signal.SIGTERM)
-        code = process.wait(30)
+        code = process.wait(60)
     ids = [str(event.content["event_id"]) for event in events]
     (state,) = json.loads(outputs("status", "--record", line.directory, "--json").stdout)
 
@@ -163,7 +163,7 @@ def test_a_reader_that_went_away_ends_it(line: Line) -> None:
         process.stdout.close()
         for _ in range(400):
             line.event()
-        code = process.wait(30)
+        code = process.wait(60)
 
     assert code == ExitCode.OUTPUT_CLOSED
 

@@ -99,7 +99,7 @@ def test_too_many_events_at_once_are_recorded_as_missing(open_log: OpenLog, line
     go_on = threading.Event()
 
     def read_slowly(frame: Frame) -> Image:
-        go_on.wait(30)
+        go_on.wait(60)
         return noise(frame.sequence)
 
     run = RunRecord("0", 0.0, "", "m", "", "int8", "cpu", "h")

@@ -78,7 +78,7 @@ def test_what_the_encoder_cannot_follow_is_dropped_and_counted(tmp_path: Path, l
     go_on = threading.Event()
 
     def read_slowly(frame: Frame) -> Image:
-        go_on.wait(30)
+        go_on.wait(60)
         return np.zeros((96, 160, 3), np.uint8)
 
     writer = OverlayWriter(tmp_path, read_image=read_slowly)

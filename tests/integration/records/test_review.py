@@ -116,7 +116,7 @@ def test_what_is_reviewed_bears_the_recipe_that_it_was_inspected_under(
     changed = threading.Event()
 
     def read_late(frame: Frame) -> Any:
-        assert changed.wait(40)
+        assert changed.wait(60)
         return bgr_of(frame)
 
     log = SqliteLog(records, run_record(), RecordSettings(min_free_mb=1), ["open", "short"], read_image=read_late)

@@ -87,7 +87,7 @@ class Terminal:
         )
         os.close(slave)
 
-    def read_until(self, condition: Callable[[], bool], timeout_s: float = 20.0) -> None:
+    def read_until(self, condition: Callable[[], bool], timeout_s: float = 60.0) -> None:
         """Take the program's output until `condition`; fail after `timeout_s`."""
         deadline_s = time.monotonic() + timeout_s
         while not condition():
@@ -122,7 +122,7 @@ class Terminal:
         """End the program if it is still there, and close the terminal."""
         if self.program.poll() is None:
             self.program.kill()
-        self.program.wait(10)
+        self.program.wait(60)
         os.close(self.master)
 
 
@@ -204,5 +204,5 @@ def test_closed_terminal_ends_only_the_dashboard(open_terminal: Callable[[str], 
     os.close(terminal.master)
     terminal.master = os.open(os.devnull, os.O_RDONLY)
 
-    assert terminal.program.wait(20) in (0, 1, 120)  # its last print may fail; nothing hangs, nothing aborts
+    assert terminal.program.wait(60) in (0, 1, 120)  # its last print may fail; nothing hangs, nothing aborts
     assert "terminal is gone" in (terminal.ticks.parent / LOG_NAME).read_text()

@@ -7,14 +7,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
 from benchmarks.scoring import load_truth
+from tests.waiting import wait_for
 
 from vision_line.errors import ConfigError
 from vision_line.simulator.barcode import read_barcode
@@ -108,14 +107,6 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         ensure_clips(1, 0, file / "clips")
 
 
-def wait_until(condition: Callable[[], bool], within_s: float = 60) -> None:
-    """Poll a condition until it holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
-
-
 def test_a_killed_rendering_leaves_no_process_and_no_half_clip(tmp_path: Path) -> None:
     """The workers go with their parent; what they had begun is not taken for a clip."""
     code = (
@@ -123,12 +114,12 @@ def test_a_killed_rendering_leaves_no_process_and_no_half_clip(tmp_path: Path) -
         f"ensure_clips(4, 1, Path({str(tmp_path)!r}))"
     )
     with subprocess.Popen([sys.executable, "-c", code]) as parent:
-        wait_until(lambda: any(tmp_path.glob("*.jsonl")))
+        wait_for(lambda: any(tmp_path.glob("*.jsonl")))
         children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children").read_text().split()
         os.kill(parent.pid, signal.SIGKILL)
 
     assert len(children) >= 2
-    wait_until(lambda: not any(Path(f"/proc/{child}/exe").exists() for child in children))
+    wait_for(lambda: not any(Path(f"/proc/{child}/exe").exists() for child in children))
     for video in tmp_path.glob("*.h264"):  # one may just have been finished
         with av.open(str(video)) as container:
             frames = sum(packet.size > 0 for packet in container.demux(video=0))

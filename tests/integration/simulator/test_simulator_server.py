@@ -9,8 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from tests.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.simulator.barcode import read_barcode
@@ -27,14 +26,6 @@ from vision_line.simulator.live import Simulator
 
 FRAMES = 50
 WANTED = 70  # more than a loop
-
-
-def wait_until(condition: Callable[[], bool], within_s: float = 40) -> None:
-    """Poll a condition until it holds."""
-    deadline = time.monotonic() + within_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition did not come true in time"
-        time.sleep(0.02)
 
 
 def watch(url: str, transport: str, wanted: int = WANTED) -> list[tuple[int, int]]:
@@ -160,7 +151,7 @@ def test_the_server_does_not_outlive_its_parent(barcode_clips: list[Clip]) -> No
         pid = int(parent.stdout.readline())
         os.kill(parent.pid, signal.SIGKILL)
 
-    wait_until(lambda: not Path(f"/proc/{pid}").exists())
+    wait_for(lambda: not Path(f"/proc/{pid}").exists())
 
 
 def ask(connection: socket.socket, request: str) -> str:
@@ -176,7 +167,7 @@ def test_the_server_speaks_rtsp(barcode_clips: list[Clip]) -> None:
     """Each method is answered as RFC 2326 has it, wrong ones too."""
     with (
         Simulator(barcode_clips[:1], 0) as simulator,
-        socket.create_connection(("127.0.0.1", simulator.port), timeout=10) as connection,
+        socket.create_connection(("127.0.0.1", simulator.port), timeout=60) as connection,
     ):
         url = simulator.urls["cam01"]
         assert "Public: OPTIONS, DESCRIBE" in ask(connection, f"OPTIONS {url} RTSP/1.0\nCSeq: 1")

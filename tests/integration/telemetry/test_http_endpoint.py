@@ -44,14 +44,14 @@ def serve() -> Iterator[Serve]:
 
 
 def ask(address: ListenAddress, path: str, method: str = "GET") -> http.client.HTTPResponse:
-    connection = http.client.HTTPConnection(*address, timeout=10)
+    connection = http.client.HTTPConnection(*address, timeout=60)
     connection.request(method, path)
     return connection.getresponse()
 
 
 def ask_until_served(address: ListenAddress, path: str) -> http.client.HTTPResponse:
     """Ask again while turned away: a place is free only when its thread has ended, just after its client is left."""
-    deadline_s = time.monotonic() + 10
+    deadline_s = time.monotonic() + 60
     while True:
         try:
             return ask(address, path)
@@ -220,13 +220,13 @@ def test_a_client_that_goes_away_is_no_fault(serve: Serve, caplog: pytest.LogCap
 
     def slow() -> Reply:
         asked.set()
-        gone.wait(10)
+        gone.wait(60)
         return Reply(HTTPStatus.OK, b"x" * 10_000_000)
 
     address = serve({"/slow": slow, "/x": hello})
     with socket.create_connection(address) as connection:
         connection.sendall(b"GET /slow HTTP/1.0\r\n\r\n")
-        assert asked.wait(10)
+        assert asked.wait(60)
     gone.set()
 
     assert ask(address, "/x").status == 200

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.challenge_plans import CRITERIA, target
 from tests.fakes.desk_records import writing as writing_records
+from tests.waiting import wait_for
 
 from vision_line.challenges.doing import abort, begin, end, going_on, next_part, recent
 from vision_line.challenges.due import EnteredResults, acceptance, read_states, states, unknown_states
@@ -83,10 +84,7 @@ def test_the_result_is_entered_once(tmp_path: Path) -> None:
     begin(tmp_path, target(), "sha", "anna")
     ended = end(tmp_path, "cam01", "anna")
     assert [one.number for one in enter_results(tmp_path)] in ([ended.number], [])
-    deadline = time.monotonic() + 10
-    while enter_results(tmp_path):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
+    wait_for(lambda: not enter_results(tmp_path), "nothing is left to enter")
     enter_results(tmp_path)
     (found,) = recent(tmp_path, 1)
     assert found.result is not None
@@ -153,17 +151,17 @@ def test_the_line_follows_the_file_and_a_damaged_one_is_overdue_and_said_once(
     try:
         assert watch.states()[0].state is ChallengeState.OVERDUE
         enter(tmp_path, ChallengeOutcome.PASSED)
-        wait_for(watch, ChallengeState.PASSED)
+        wait_for_state(watch, ChallengeState.PASSED)
         kept = (tmp_path / "reviews.sqlite").read_bytes()
         put(tmp_path, b"no such file" * 99)
-        wait_for(watch, ChallengeState.OVERDUE)
+        wait_for_state(watch, ChallengeState.OVERDUE)
         assert "reviews.sqlite" in acceptance(watch.states(), "cam01")
         time.sleep(0.1)
         assert caplog.text.count("nobody can tell") == 1
         put(tmp_path, kept)
-        wait_for(watch, ChallengeState.PASSED)
+        wait_for_state(watch, ChallengeState.PASSED)
         (tmp_path / "reviews.sqlite").unlink()
-        wait_for(watch, ChallengeState.OVERDUE)
+        wait_for_state(watch, ChallengeState.OVERDUE)
     finally:
         watch.close()
 
@@ -179,8 +177,5 @@ def test_states_that_nobody_knows_are_overdue() -> None:
     assert (one.state, one.why) == (ChallengeState.OVERDUE, "challenge of cam01 is overdue: the disk is gone")
 
 
-def wait_for(watch: DueWatch, state: ChallengeState) -> None:
-    deadline = time.monotonic() + 10
-    while watch.states()[0].state is not state:
-        assert time.monotonic() < deadline, watch.states()
-        time.sleep(0.01)
+def wait_for_state(watch: DueWatch, state: ChallengeState) -> None:
+    wait_for(lambda: watch.states()[0].state is state, watch.states)

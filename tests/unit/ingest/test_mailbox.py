@@ -15,7 +15,7 @@ from tests.builders import make_frame
 from vision_line.frames import DropCause, Frame
 from vision_line.ingest.mailbox import BoundedQueue, Mailbox, NewestFrame
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 def frame(sequence: int) -> Frame:

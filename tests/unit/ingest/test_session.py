@@ -11,6 +11,7 @@ import av
 import pytest
 from pydantic import SecretStr
 from tests.unit.ingest.session_runs import CLOSED, FRAMES, PERIOD, encoded, flush, run_session, sent, unopened
+from tests.waiting import wait_for
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -74,9 +75,7 @@ def run_to_end(source: OneFrame, mailbox: NewestFrame, tap: Tap | None, monkeypa
         tap=tap,
     )
     session.start()
-    deadline = time.monotonic() + 10
-    while session.is_running and time.monotonic() < deadline:
-        time.sleep(0.005)
+    wait_for(lambda: not session.is_running, "it has ended")
     session.sink.detach(DropCause.SHUTDOWN)
     return session
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from queue import Queue
 
 import pytest
 from tests.fakes.passed_parts import make_part
+from tests.waiting import wait_for
 
 from vision_line.errors import BrokenRecordError
 from vision_line.lanes.parts_recorder import PartEntry, PartsRecorder
@@ -60,7 +60,7 @@ def test_parts_that_a_kill_took_are_entered_with_the_next_start(tmp_path: Path, 
     recorder = PartsRecorder(tmp_path, [] if is_added_later else ["a"], lambda _: None)
     if is_added_later:
         recorder.follow(["a"])
-        wait_until(lambda: parts_in(tmp_path) == 8)
+        wait_for(lambda: parts_in(tmp_path) == 8)
     recorder.close()
     assert checked(tmp_path).parts == 8
     with reading(tmp_path) as connection:
@@ -108,7 +108,7 @@ def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(tmp_pa
         assert is_entered(recorder, 1)
         with closing(sqlite3.connect(tmp_path / PARTS_FILE.name, isolation_level=None)) as other:
             other.execute(damaged)
-            wait_until(lambda: "the lot that was asked for, is not what was written" in recorder.problem)
+            wait_for(lambda: "the lot that was asked for, is not what was written" in recorder.problem)
             assert not is_entered(recorder, 2)
             recorder.put(PartEntry(make_part(3)))  # a reject: it was heard, and waits
             if is_taken_away:
@@ -118,7 +118,7 @@ def test_an_order_that_cannot_be_understood_stops_acceptance_and_no_entry(tmp_pa
                 other.execute("DELETE FROM journal WHERE body = '{}'")
             else:
                 ask_lot(tmp_path, "L-2", Asked("the shift", "command"), "a")
-        wait_until(lambda: not recorder.problem and not recorder.waiting)
+        wait_for(lambda: not recorder.problem and not recorder.waiting)
         assert is_entered(recorder, 4)
         assert recorder.orders("a").lot == ("" if is_taken_away else "L-2")
     finally:
@@ -135,9 +135,9 @@ def test_a_fault_of_the_program_stops_acceptance_as_long_as_it_lasts(
         with monkeypatch.context() as patched:
             patched.setattr("vision_line.lanes.parts_recorder.in_force", lambda *_: 1 // 0)
             ask_lot(tmp_path, "L-2", Asked("the shift", "command"), "a")
-            wait_until(lambda: recorder.problem.startswith("a fault of the program: ZeroDivisionError"))
+            wait_for(lambda: recorder.problem.startswith("a fault of the program: ZeroDivisionError"))
             assert not is_entered(recorder, 2)
-        wait_until(lambda: not recorder.problem)
+        wait_for(lambda: not recorder.problem)
         assert is_entered(recorder, 3)
     finally:
         recorder.close()
@@ -152,15 +152,8 @@ def parts_in(directory: Path) -> int:
         return int(count)
 
 
-def wait_until(is_so: Callable[[], bool]) -> None:
-    ends_s = time.monotonic() + 40
-    while not is_so():
-        assert time.monotonic() < ends_s
-        time.sleep(0.01)
-
-
 def is_entered(recorder: PartsRecorder, sequence: int) -> bool:
     """Put a part, and return whether it was said to be entered."""
     heard: Queue[bool] = Queue()
     recorder.put(PartEntry(make_part(sequence), heard.put))
-    return heard.get(timeout=20)
+    return heard.get(timeout=60)

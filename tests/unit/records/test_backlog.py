@@ -70,11 +70,11 @@ def test_memory_is_bounded_too() -> None:
 def test_a_refusal_keeps_its_first_reason_and_wakes_the_writer() -> None:
     """Who waits for entries wakes when none will come, and callers are told why."""
     backlog = Backlog(BacklogLimits())
-    waiter = threading.Thread(target=backlog.wait, args=(30,))
+    waiter = threading.Thread(target=backlog.wait, args=(120,))
     waiter.start()
     backlog.refuse("closed")
     backlog.refuse("failed")
-    waiter.join(10)
+    waiter.join(60)
 
     assert not waiter.is_alive()
     with pytest.raises(RunError, match="closed"):

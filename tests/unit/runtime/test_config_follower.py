@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.runtime.reload import ConfigFollower
@@ -38,10 +38,7 @@ class Followed:
         self.applied.append(loaded)
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline
-            await asyncio.sleep(0.01)
+        await until(condition)
 
     @property
     def urls(self) -> list[str]:

@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.errors import ConfigError
@@ -46,10 +46,7 @@ class Followed:
         self.applied.append((why, active.names))
 
     async def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, self.applied
-            await asyncio.sleep(0.005)
+        await until(condition, lambda: self.applied)
 
 
 @pytest.fixture

@@ -137,7 +137,7 @@ async def test_without_systemd_nothing_is_sent() -> None:
         raise AssertionError("nobody asked")
 
     notifier = ServiceNotifier(Heartbeats(NOW_S), status, {})
-    await asyncio.wait_for(notifier.run(), 5)
+    await asyncio.wait_for(notifier.run(), 60)
     notifier.ending()
 
 

@@ -12,6 +12,7 @@ from functools import partial
 import pytest
 from benchmarks.simulated_device import SimulatedDevice
 from tests.builders import make_detections, make_frame
+from tests.waiting import WAIT_S, wait_for
 
 from vision_line.config.models import StreamSettings
 from vision_line.devices.several_models import OpenModel, SeveralModels, one_model
@@ -186,10 +187,7 @@ class Rig:
         self.lines[camera].mailbox.put(made)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        deadline = time.monotonic() + 10
-        while not condition():
-            assert time.monotonic() < deadline, (self.log.inspected[-5:], self.counts())
-            time.sleep(0.001)
+        wait_for(condition, lambda: (self.log.inspected[-5:], self.counts()))
 
     def counts(self) -> dict[str, tuple[int, int, dict[DropCause, int]]]:
         found = {}
@@ -200,7 +198,7 @@ class Rig:
 
     def end(self) -> None:
         self.scheduler.stop()
-        assert self.scheduler.join(10)
+        assert self.scheduler.join(WAIT_S)
         self.device.close()
 
 
@@ -394,7 +392,7 @@ def test_a_broken_engine_ends_the_thread_with_its_error() -> None:
     rig.put("cam", 0)
 
     with pytest.raises(RunError, match="the engine failed"):
-        rig.scheduler.outcome.result(10)
+        rig.scheduler.outcome.result(WAIT_S)
     rig.end()
 
 
@@ -487,7 +485,7 @@ def test_a_result_of_another_model_ends_the_run(two_models: tuple[Rig, dict[str,
     rig.scheduler.start()
     rig.put("cam", 0)
     with pytest.raises(RunError, match="camera cam: frame 0 was inspected by another model"):
-        rig.scheduler.outcome.result(10)
+        rig.scheduler.outcome.result(WAIT_S)
 
 
 class Swapped(SeveralModels):
@@ -550,7 +548,7 @@ def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[
 
     device.released = True
     rig.bell.notify()
-    gone.result(10)
+    gone.result(WAIT_S)
     assert rig.log.inspected == [("cam", 0), ("cam", 1)]
     assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
     assert len([inspected for update in rig.rounds for inspected in update.inspected_frames]) == 2
@@ -567,7 +565,7 @@ def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]
     rig.put("cam", 3)
     device.released = True
     rig.bell.notify()
-    gone.result(10)
+    gone.result(WAIT_S)
     rig.until(lambda: new.inspected == 1)
 
     assert rig.log.inspected == [("cam", 0), ("cam", 1), ("cam", 3)]
@@ -584,7 +582,7 @@ def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) ->
     device.released = True
     rig.bell.notify()
 
-    gone.result(10)
+    gone.result(WAIT_S)
     assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
 
 
@@ -592,7 +590,7 @@ def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) ->
     """Frames that a forced end leaves on the device were not inspected."""
     rig, _ = held
     rig.scheduler.abort()
-    assert rig.scheduler.join(10)
+    assert rig.scheduler.join(WAIT_S)
 
     assert rig.counts()["cam"] == (3, 0, {DropCause.SHUTDOWN: 3})
 
@@ -606,9 +604,9 @@ def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
     device.released = True
     rig.bell.notify()
 
-    gone.result(10)
+    gone.result(WAIT_S)
     rig.scheduler.stop()
-    rig.scheduler.outcome.result(10)
+    rig.scheduler.outcome.result(WAIT_S)
 
 
 def test_a_frame_that_came_while_another_was_inspected_is_not_dropped_for_it() -> None:
@@ -705,7 +703,7 @@ def test_every_inspected_frame_and_candidate_is_reviewed() -> None:
         for sequence in range(frames):
             rig.put(camera, sequence)
     rig.until(lambda: len(reviewer.frames) == 7)
-    rig.scheduler.remove("gone").result(10)
+    rig.scheduler.remove("gone").result(WAIT_S)
     rig.end()
 
     ended = "missed without a frame"

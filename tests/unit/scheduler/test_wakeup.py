@@ -11,7 +11,7 @@ import pytest
 
 from vision_line.scheduler import WakeUp
 
-LONG_S = 20.0
+LONG_S = 60.0
 
 
 def waited_s(wakeup: WakeUp, timeout_s: float) -> float:

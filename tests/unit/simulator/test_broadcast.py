@@ -54,7 +54,7 @@ async def watch(shown: VirtualCamera, *watchers: Watcher) -> None:
     for watcher in watchers:
         shown.join(watcher)
     running = asyncio.create_task(shown.run(asyncio.get_running_loop().time()))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for watcher in watchers:
             await watcher.done.wait()
     running.cancel()

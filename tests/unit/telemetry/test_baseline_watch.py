@@ -4,11 +4,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import closing
-from time import monotonic, sleep
 
 import pytest
+from tests.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.telemetry import baseline_watch
@@ -17,13 +17,6 @@ from vision_line.telemetry.baseline_watch import BaselineWatch, SilenceStatus, W
 BLIND = WatchedBaseline("camera cam01, all classes", 8.0, is_silent=True)
 LANE = WatchedBaseline("lane a, all recipes", 7.0, is_silent=True)
 WELL = WatchedBaseline("camera cam02, all classes", 1.0, is_silent=False)
-
-
-def wait_for(holds: Callable[[], bool]) -> None:
-    ends_s = monotonic() + 40
-    while not holds():
-        assert monotonic() < ends_s
-        sleep(0.005)
 
 
 class Records:

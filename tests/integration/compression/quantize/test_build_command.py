@@ -91,7 +91,7 @@ def test_ctrl_c_ends_it_between_whole_engines(bundle: Path) -> None:
                 assert process.poll() is None
                 time.sleep(0.01)
             process.send_signal(signal.SIGINT)
-            _, errors = process.communicate(timeout=30)
+            _, errors = process.communicate(timeout=60)
         finally:
             process.kill()
 

@@ -69,14 +69,14 @@ def test_a_flood_of_passwords_is_refused_and_not_queued() -> None:
 
     def slow(*_: object, **__: object) -> bytes:
         started.release()
-        assert go_on.wait(30)
+        assert go_on.wait(60)
         return bytes(32)
 
     hasher = PasswordHasher(CHEAP, slow)
     waiting = [threading.Thread(target=hasher.hash, args=(PASSWORD,)) for _ in range(4)]
     for thread in waiting:
         thread.start()
-    assert started.acquire(timeout=30)
+    assert started.acquire(timeout=60)
     while sum(thread.is_alive() for thread in waiting) < 4 or hasher._places._value:
         pass
     with pytest.raises(TooBusyError):

@@ -35,7 +35,7 @@ from vision_line.frames import Frame, Inspection
 SHAPE = (64, 128)
 SIZE_WH = (128, 64)
 TILES = 8  # 32 x 32, four in a row
-DEADLINE_S = 20.0
+DEADLINE_S = 60.0
 SEEDS = range(24)
 
 #: (class, tile): what a frame shows and what is found.
