@@ -25,7 +25,7 @@ from vision_line.simulator.clips import ensure_clips
 
 from .conftest import COMMAND
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def write_streams(path: Path, cameras: int, more: str = "") -> Path:

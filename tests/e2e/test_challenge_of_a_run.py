@@ -23,7 +23,7 @@ from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.truth import ClipTruth
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 PLAN = """every = "8h"
 [[part]]

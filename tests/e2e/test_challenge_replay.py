@@ -19,7 +19,7 @@ from vision_line.devices.model.model import open_model
 from vision_line.simulator.codec import encode, open_encoder
 from vision_line.simulator.scene import FPS, SIZE_WH, ScenePlan, draw_scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 FRAMES = 30
 STREAMS = """config_version = 1

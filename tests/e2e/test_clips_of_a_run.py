@@ -19,7 +19,7 @@ from vision_line.reinspection.footage import FootageKind
 from vision_line.reinspection.outcome import Outcome
 from vision_line.reinspection.same_things import ChangeKind
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def test_events_of_a_run_have_their_footage(make_run: Callable[[int], LineRun]) -> None:

@@ -17,7 +17,7 @@ from tests.waiting import wait_for
 
 from vision_line.cli.child_process import NICE
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def desk_of(address: str) -> int | None:

@@ -17,7 +17,7 @@ from tests.fakes.desk_browser import CHROMIUM, desk_links, needs_chromium
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(400),
+    pytest.mark.timeout(900),
     needs_chromium,
 ]
 

@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 
 from vision_line.cli.main import cli
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 KILLS = 2
 

@@ -13,7 +13,7 @@ from tests.fakes.ports import free_port
 pytestmark = pytest.mark.e2e
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_was_committed_survives_a_kill_of_the_whole_run(tmp_path: Path) -> None:
     """At a random moment; the records hold with their images then, and when the next run has started."""
     prepare(tmp_path, free_port())

@@ -21,7 +21,7 @@ from vision_line.errors import RunError
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.parts.parts_file import FILE_NAME
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def lane_text(number: int, passes: BoardPasses) -> str:

@@ -15,7 +15,7 @@ from tests.waiting import wait_for
 if TYPE_CHECKING:
     from tests.e2e.conftest import LineRun
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 LIMIT_S = 0.5  # max_staleness_ms unless set
 NEAR_S = 0.5  # what a busy machine adds to the path, and what the estimate leaves open

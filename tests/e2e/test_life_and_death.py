@@ -16,7 +16,7 @@ import pytest
 from tests.e2e.conftest import LineRun
 from tests.waiting import wait_for
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 KILLS = 2
 #: Inspections lie closer than this, so a longer time without an interval is a hole; the rows of one tick lie closer.

@@ -27,7 +27,7 @@ from vision_line.simulator.barcode import BLOCK_PX, read_barcode
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.timeout(300),
+    pytest.mark.timeout(900),
     needs_chromium,
 ]
 

@@ -21,7 +21,7 @@ from vision_line.records.table_export import Format, export
 from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
 
-pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 #: By then cameras are open and the engine is compiled; a defect in view before crossed partly unseen.

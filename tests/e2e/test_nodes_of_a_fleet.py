@@ -165,7 +165,7 @@ def camera_port(tmp_path: Path) -> Iterator[int]:
         process.wait()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_cameras_outlive_their_boxes(fleet: Fleet, camera_port: int) -> None:
     """A node that is stopped for less than a lease keeps them; what a killed one had, the other one inspects."""
     assert "+ cam01" in fleet.apply(camera_port, "--dry-run")

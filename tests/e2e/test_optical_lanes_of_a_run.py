@@ -29,7 +29,7 @@ from vision_line.simulator.clips import plan_clip
 from vision_line.simulator.defects import KINDS
 from vision_line.simulator.scene import SIZE_WH, draw_scene
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 CAMERAS, LINE = 4, 0.7
 #: Of parts that crossed before somebody watched.

@@ -17,7 +17,7 @@ from tests.waiting import wait_for
 
 from vision_line.telemetry.output_status import known_outputs
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
 def is_running(record: Path) -> bool:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 SHIFTS = '[shifts]\ntimezone = "Asia/Kolkata"\nstart = ["06:00", "18:00"]\nnames = ["Tag", "Nacht"]\n'
 

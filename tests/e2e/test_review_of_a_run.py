@@ -26,7 +26,7 @@ from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips
 from vision_line.simulator.truth import Box, ClipTruth
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 #: At 10 inspections a second no defect stays in view for so many hits: each is shown too briefly to be an event.
 DEFAULTS = "inspect_fps = 10\ndwell_s = 20.0\nmin_hits = 100"

@@ -25,7 +25,7 @@ from tests.fakes.tiny_model import build_tiny_model
 import vision_line
 from vision_line.simulator.labelled_images import write_dataset
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(900)
 
 COMMAND = [sys.executable, "-c", "from vision_line.cli import main; main()"]
 #: Without it Ray replaces the address of the loopback interface, and waits for ever.

@@ -94,7 +94,7 @@ def test_nobody_there_is_an_empty_list() -> None:
     began_s = time.monotonic()
 
     assert discover(0.3, free_port()) == []
-    assert time.monotonic() - began_s < 10
+    assert time.monotonic() - began_s < 40
 
 
 @pytest.mark.parametrize("auth", ["none", "token", "digest"])
@@ -175,7 +175,7 @@ def test_a_device_that_drips_is_left(start: Start) -> None:
     began_s = time.monotonic()
 
     post("127.0.0.1", device.port, "/", b"<a/>", {}, timeout_s=1.0)
-    assert time.monotonic() - began_s < 15
+    assert time.monotonic() - began_s < 40
 
 
 def test_nobody_at_the_address(start: Start) -> None:

@@ -26,7 +26,7 @@ __all__ = ["streams"]
 
 FRAMES_EACH = 2
 
-pytestmark = [pytest.mark.alone, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(900)]
 
 
 class Seen:

@@ -20,7 +20,7 @@ from tests.fakes.live_video import encoded_shades, live_line
 from tests.fakes.reviewed_records import drawn_image
 from tests.fakes.shift_records import SHIFT_S, made_shift
 
-pytestmark = [needs_chromium, pytest.mark.timeout(300)]
+pytestmark = [needs_chromium, pytest.mark.timeout(900)]
 
 #: Answered, and no page: what pages load, what programs read, and what is saved.
 NO_PAGES = re.compile(r"/static/|/api/|/media/|/fleet/|/openapi\.json|.*\.(csv|zip)$|/enter|/events/by-id|/report/file")

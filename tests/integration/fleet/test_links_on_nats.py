@@ -20,7 +20,7 @@ from vision_line.fleet.nats_coordination import NatsCoordination
 from vision_line.fleet.node_report import CameraReport, NodeReport
 from vision_line.fleet.workload import FleetCamera, Workload
 
-pytestmark = pytest.mark.timeout(500)
+pytestmark = pytest.mark.timeout(900)
 
 #: Three servers that agree and write through, four nodes whose leases must not run out meanwhile: on a busy machine
 #: that takes many turns.

@@ -191,7 +191,7 @@ async def test_an_encrypted_connection_ends_soon_also_where_its_servers_are_gone
         for store in stores[1:]:
             with suppress(CoordinationError):
                 await store.get(CONFIG)
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(60):
                 await store.close()
 
 

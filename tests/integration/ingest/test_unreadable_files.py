@@ -154,7 +154,7 @@ async def test_a_damaged_image_is_counted_and_named(tmp_path: Path) -> None:
     content = images[1].read_bytes()
     images[1].write_bytes(content[: len(content) // 2])
     line = Line(f"file:{tmp_path}", paced=False)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         await line.run()
 
     assert len(line.frames) == 2

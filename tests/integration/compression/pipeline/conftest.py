@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +13,7 @@ from tests.fakes import board_checkpoint
 from typer.testing import CliRunner, Result
 
 from vision_line_compression.cli import cli
+from vision_line_compression.network import onnx_file
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.
 WriteCheckpoint = Callable[[str], Path]
@@ -28,6 +31,29 @@ def write_board_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteChe
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of what was exported so far."""
+    return tmp_path_factory.mktemp("exported")
+
+
+@pytest.fixture(autouse=True, scope="module")
+def exported_once(exported: Path) -> Iterator[None]:
+    """Have Ultralytics export the same checkpoint once: that takes seconds, and it makes the same of it each time."""
+    export = onnx_file._export
+
+    def export_once(checkpoint: Path, opset: int, shape_hw: tuple[int, int], *, end2end: bool) -> Path:
+        asked = f"{opset} {shape_hw} {end2end}".encode()
+        made = exported / f"{hashlib.sha256(checkpoint.read_bytes() + asked).hexdigest()}.onnx"
+        if not made.exists():
+            shutil.copyfile(export(checkpoint, opset, shape_hw, end2end=end2end), made)
+        return made
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(onnx_file, "_export", export_once)
+        yield
 
 
 RECIPE = """

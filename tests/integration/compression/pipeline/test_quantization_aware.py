@@ -22,7 +22,7 @@ def succeeded(done: Result) -> Result:
     return done
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("no_glance")
 def test_weights_learn_while_they_are_rounded(bench: Bench) -> None:
     """The stage leaves a plain checkpoint of the same widths and other weights, and the INT8 file is made of it."""

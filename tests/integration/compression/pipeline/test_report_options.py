@@ -52,7 +52,7 @@ def responsive(bench: Bench, tmp_path: Path) -> Bench:
     return bench
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_a_report_says_of_trainings_groups_and_calibration(responsive: Bench) -> None:
     """In its JSON: each training's figures, what intervals are over, what was chosen on which images."""
     bench = responsive

@@ -24,7 +24,7 @@ from vision_line_compression.report.card import ReportCard, RowKind
 from .conftest import GATES, MOSTLY_FLOAT, STEP, Bench, WriteCheckpoint
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None:
     """Progressive pruning, teacher, controls; what was done before the kill is not done again."""
     report = '[report]\ncontrols = ["no-teacher", "parent-int8"]\ncorrupted_images = 1\n'
@@ -86,7 +86,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
     assert len(list(bench.work.glob("distill-*"))) == 1
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("no_glance")  # the killed run has it
 @pytest.mark.parametrize(
     "network",

@@ -37,7 +37,7 @@ def link(boards: Path, folder: Path) -> Path:
     return link_training_data(folder, {split: open_dataset(boards, split) for split in ("train", "val")})
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_two_processes_train_one_model_with_its_teacher(
     boards: Path, write_board_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
@@ -64,7 +64,7 @@ def test_two_processes_train_one_model_with_its_teacher(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_what_fails_in_a_process_is_the_trainings_error(
     boards: Path, write_board_checkpoint: WriteCheckpoint, tmp_path: Path
 ) -> None:
@@ -82,7 +82,7 @@ def test_what_fails_in_a_process_is_the_trainings_error(
 
 
 @pytest.mark.long
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGKILL])
 def test_an_interrupted_training_leaves_no_process_and_goes_on(
     by: signal.Signals, boards: Path, write_board_checkpoint: WriteCheckpoint, tmp_path: Path

@@ -19,7 +19,7 @@ TEACHER = '[teacher]\ntrain = true\nepochs = 1\nscale = "s"\n'
 
 
 @pytest.mark.long  # every commit sees the graph of these stages, and each of them
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 @pytest.mark.usefixtures("no_glance")
 def test_a_teacher_is_trained_and_has_to_pay(bench: Bench, write_board_checkpoint: WriteCheckpoint) -> None:
     """It is larger, of the same family, and what it taught goes on only if the validation images prefer it."""
