@@ -49,7 +49,7 @@ def test_a_service_says_when_it_inspects_lives_and_ends(
 
     assert all("EXTEND_TIMEOUT_USEC" in message for message in heard[:ready])
     assert all(message["WATCHDOG"] == "1" for message in heard if "STOPPING" not in message)
-    assert all("1/1 running" in message["STATUS"] for message in heard[ready + 1 : ready + 5])
+    assert any("1/1 running" in message["STATUS"] for message in heard[ready:])
     assert sum("READY" in message for message in heard) == 1
 
 

@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from math import ceil
 
 from vision_line.capacity.constants import (
@@ -133,7 +133,7 @@ def estimate(scenario: Scenario) -> Estimate:
     planned_of_gpu, _ = _most_of_gpu(scenario, PLANNED_SHARE.value)
     of_host, planned_of_host = (_most_of_host(scenario, share) for share in (1.0, PLANNED_SHARE.value))
     decoders = resources[0]
-    means = solve(pipeline(scenario)) if scenario.cameras <= decoders.most_cameras else None
+    means = _means(scenario, scenario.cameras) if scenario.cameras <= decoders.most_cameras else None
     return Estimate(
         scenario,
         resources,
@@ -261,13 +261,23 @@ def _most_of_gpu(scenario: Scenario, share: float) -> tuple[int, str]:
     served = _largest(lambda cameras: _is_served(scenario, cameras), most)
     if served == most:
         return most, first
-    slow = solve(pipeline(scenario, served + 1)).latency_s > scenario.latency_s
+    slow = _means(scenario, served + 1).latency_s > scenario.latency_s
     return served, f"mean latency of {scenario.latency_s * 1000:g} ms" if slow else SUPERSEDED
 
 
 def _is_served(scenario: Scenario, cameras: int) -> bool:
-    means = solve(pipeline(scenario, cameras))
+    means = _means(scenario, cameras)
     return means.latency_s <= scenario.latency_s and means.lost <= LOST_AT_MOST
+
+
+def _means(scenario: Scenario, cameras: int) -> Means:
+    """Return what `cameras` of a scenario's kind come to; asked for the same numbers again and again."""
+    return _solved(replace(scenario, cameras=cameras, latency_s=0.0, host_cores=1))
+
+
+@lru_cache(maxsize=256)
+def _solved(scenario: Scenario) -> Means:
+    return solve(pipeline(scenario))
 
 
 def _largest(holds: Callable[[int], bool], most: int) -> int:
