@@ -13,7 +13,7 @@ from benchmarks.shortage import LINES, of_load
 from benchmarks.shortage_line import SharedLine, Shown, has_enough, parts_between, play, share_with_enough
 
 #: How long is played, by load. Up to the capacity nothing changes once it has settled; beyond it cameras rest in turns.
-SECONDS = {0.5: 120.0, 1.0: 120.0, 2.0: 300.0}
+SECONDS = {0.5: 80.0, 1.0: 80.0, 2.0: 200.0}
 SETTLED_S = 30.0
 DECODING, INSPECTING = LINES
 

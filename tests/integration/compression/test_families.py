@@ -33,9 +33,16 @@ from .conftest import WriteCheckpoint
 pytestmark = pytest.mark.filterwarnings("ignore")  # ultralytics and torch's exporters announce their own futures
 
 FAMILIES = {"yolov8n": "v8", "yolov8s": "v8", "yolov10n": "v10", "yolo11n": "11", "yolo26n": "26"}
-#: The same for tests; the larger network has the structure of the smaller one.
-NETWORKS = [pytest.param(name, marks=pytest.mark.long if name == "yolov8s" else ()) for name in FAMILIES]
-ATTENTIVE = ("yolov10n", "yolo11n", "yolo26n")
+
+
+def networks(*names: str) -> list[Any]:
+    """Return these for tests: a larger network has the structure of the smaller one, and 26 has all blocks of 11."""
+    rare = {"yolov8s", "yolo11n"}
+    return [pytest.param(name, marks=pytest.mark.long if name in rare else ()) for name in names]
+
+
+NETWORKS = networks(*FAMILIES)
+ATTENTIVE = networks("yolov10n", "yolo11n", "yolo26n")
 
 
 @pytest.fixture(scope="module")
@@ -191,7 +198,7 @@ def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tu
 
 
 @pytest.mark.parametrize(("neck", "outputs_fixed", "inside_fixed"), [("whole", True, True), ("outputs", True, False)])
-@pytest.mark.parametrize("name", ["yolov8n", "yolo11n"])
+@pytest.mark.parametrize("name", networks("yolov8n", "yolo11n"))
 def test_the_neck_is_left_alone_as_asked(
     name: str, neck: Neck, outputs_fixed: bool, inside_fixed: bool, write_checkpoint: WriteCheckpoint
 ) -> None:

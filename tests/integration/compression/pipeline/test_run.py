@@ -23,6 +23,16 @@ from vision_line_compression.report.card import ReportCard, RowKind
 
 from .conftest import GATES, MOSTLY_FLOAT, STEP, Bench, WriteCheckpoint
 
+#: Of a bundle. Others than these: raise the version of the stage `prove`, else old folders are taken for the new.
+FILES = [
+    "bundle.json",
+    "model.onnx",
+    "model.s8-fp16.onnx",
+    "model.u8-7bit.onnx",
+    "model.w8-fp16.onnx",
+    "proof.npz",
+]
+
 
 @pytest.mark.timeout(900)
 def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None:
@@ -47,6 +57,7 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
     assert bench.result("plan-step1-*/done.json").stat().st_mtime_ns == first_plan
     model = open_model(bench.work / "bundle")
     assert (model.name, model.precision, model.input_shapes_hw) == ("tiny", "int8", ((96, 96),))
+    assert sorted(path.name for path in (bench.work / "bundle").iterdir()) == FILES
     steps = [
         PruningPlan.read(bench.result(f"{name}/plan.json")).costs["macs"] for name in ("plan-step1-*", "plan-[0-9a-f]*")
     ]
@@ -86,13 +97,10 @@ def test_a_run_that_is_killed_goes_on_to_bundle_and_report(bench: Bench) -> None
     assert len(list(bench.work.glob("distill-*"))) == 1
 
 
+@pytest.mark.long  # every commit sees v8 become one, and pruning, training and quantization of each
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("no_glance")  # the killed run has it
-@pytest.mark.parametrize(
-    "network",
-    # pruning, training and quantization of each have tests of their own, and yolo26n has the parts of both others
-    [pytest.param("yolov10n", marks=pytest.mark.long), pytest.param("yolo11n", marks=pytest.mark.long), "yolo26n"],
-)
+@pytest.mark.parametrize("network", ["yolov10n", "yolo11n", "yolo26n"])
 def test_every_family_becomes_a_bundle(
     network: str, tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint
 ) -> None:
@@ -108,20 +116,10 @@ def test_every_family_becomes_a_bundle(
     assert model.precision == "int8"
     assert model.bundle is not None
     assert model.bundle.failed_gates == (NOT_CHECKED,)  # no report was made
-    # other files than these: raise the version of the stage `prove`, else old folders are taken for the new
-    assert sorted(path.name for path in (bench.work / "bundle").iterdir()) == [
-        "bundle.json",
-        "model.onnx",
-        "model.s8-fp16.onnx",
-        "model.u8-7bit.onnx",
-        "model.w8-fp16.onnx",
-        "proof.npz",
-    ]
+    assert sorted(path.name for path in (bench.work / "bundle").iterdir()) == FILES
     evaluation = Evaluation.read(bench.result("eval-int8-*/evaluation.json"))
     plan = PruningPlan.read(bench.result("plan-*/plan.json"))
     assert evaluation.model.macs <= 0.76 * plan.costs["macs"].reference
-    if plan.family == "v8":  # of the others the report counts the attention's products too, which no plan can change
-        assert evaluation.model.macs == plan.costs["macs"].planned
     assert json.loads((bench.work / "bundle" / "bundle.json").read_text())["lineage"]["family"] == plan.family
 
 
