@@ -10,9 +10,9 @@ CAMERAS ?=
 # EXTRAS=cuda make offline-archive adds what the extra needs.
 EXTRAS ?=
 
-# Three test files at once, for most wait for cameras and clocks: each stays whole, so that its fixtures are made once,
-# and the many short ones come last.
-BESIDE := -n 3 --dist loadfile --no-loadscope-reorder
+# Four test files at once, for most wait for cameras and clocks: each stays whole, so that its fixtures are made once,
+# and the many short ones come last. tests/fakes/ports.py has ports for so many.
+BESIDE := -n 4 --dist loadfile --no-loadscope-reorder
 
 # What is imported is compiled once, and not anew by each of the thousand processes that tests start.
 unexport PYTHONDONTWRITEBYTECODE
