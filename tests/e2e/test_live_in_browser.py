@@ -9,7 +9,7 @@ import signal
 import threading
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -106,7 +106,7 @@ def line(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LineRun]:
     """Yield a run of two cameras, and of one that nobody answers for, that goes on."""
     run = LineRun(tmp_path_factory.mktemp("live"), 2)
     run.write_streams(run.names, '[[stream]]\nname = "dead"\nurl = "rtsp://127.0.0.1:9/none"\n')
-    run.start("--duration", "280")
+    run.start("--duration", "3000")
     run.wait_for_detections()
     try:
         yield run
@@ -248,10 +248,11 @@ async def test_drawn_regions_are_what_the_configuration_takes(page: Page, line: 
 def simulator_of(line: LineRun) -> int:
     """Return the process that serves the run's cameras."""
     assert line.process is not None
-    for entry in Path("/proc").iterdir():
-        is_child = entry.name.isdigit() and f"\nPPid:\t{line.process.pid}\n" in (entry / "status").read_text()
-        if is_child and b"simulator.server" in (entry / "cmdline").read_bytes():
-            return int(entry.name)
+    for entry in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            is_child = f"\nPPid:\t{line.process.pid}\n" in (entry / "status").read_text()
+            if is_child and b"simulator.server" in (entry / "cmdline").read_bytes():
+                return int(entry.name)
     pytest.fail("the run has no simulator")
 
 
