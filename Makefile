@@ -101,7 +101,7 @@ opcua-client: $(VENV)/.dev $(VENV)/node-opcua/.installed ## ask the OPC UA serve
 gpu-check: $(VENV)/.dev ## try the NVIDIA path on this machine's GPU, stage by stage (20 minutes; docs/gpu-check.md)
 	$(BIN)/python -m tools.gpu_check
 
-long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: every family of networks from plan to bundle, training on two devices (6 minutes)
+long-tests: $(VENV)/.dev ## the tests of which `make test` runs a short part: every family of networks from plan to bundle, training on two devices (about ten minutes)
 	$(BIN)/python -m pytest -m long
 
 shared-training: $(VENV)/.dev ## compress a model here and shared with a Ray cluster of which a node is killed, and compare (5 minutes)
