@@ -14,7 +14,7 @@ from vision_line.outputs.opcua.certificates import CertificateFolder, applicatio
 async def secure_client(url: str, directory: Path, name: str, user: str, password: str) -> Client:
     """Return a client of a record directory's server, not connected yet; the server does not trust it by this."""
     own = CertificateFolder(directory / f"client-{name}")
-    client = Client(url, timeout=60)
+    client = Client(url, timeout=60, watchdog_intervall=60)  # a busy machine is not away
     client.application_uri = application_uri(own.prepare(name, "127.0.0.1"))
     server = directory / "opcua" / "own" / "certificate.der"
     await client.set_security(

@@ -58,7 +58,7 @@ class Served:
         self.sources = JournalSources(directory)
 
     def client(self) -> Client:
-        return Client(self.url, timeout=60)
+        return Client(self.url, timeout=60, watchdog_intervall=60)  # a busy machine is not away
 
     async def secure_client(self, name: str, password: str = PASSWORD) -> Client:
         """Return a client with a certificate of its own."""

@@ -71,7 +71,7 @@ class Commanded:
     @asynccontextmanager
     async def caller(self, user: str) -> AsyncIterator[Caller]:
         """Connect as a user, "" as nobody."""
-        client = Client(self.url, timeout=60)
+        client = Client(self.url, timeout=60, watchdog_intervall=60)  # a busy machine is not away
         if user:
             client = await secure_client(self.url, self.directory, user, user, PASSWORD)
             trust(self.directory, user)
