@@ -58,7 +58,7 @@ def decisions(client: LanesClient, count: int) -> Iterator[tuple[str, int, str]]
 
 def parts_read(port: int) -> int:
     """Return how many parts a PLC reads of all lanes."""
-    with ModbusTcpClient("127.0.0.1", port=port) as plc:
+    with ModbusTcpClient("127.0.0.1", port=port, timeout=60) as plc:
         return sum(plc.read_input_registers(16 + 16 * lane + 2).registers[0] for lane in range(CAMERAS))
 
 

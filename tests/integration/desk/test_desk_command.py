@@ -47,8 +47,8 @@ def test_a_signal_ends_it_in_order(tmp_path: Path, number: signal.Signals) -> No
 def test_the_printed_link_opens_it_once(tmp_path: Path) -> None:
     with started(tmp_path, free_port()) as process:
         link = link_of(process)
-        assert httpx.get(link, follow_redirects=True).status_code == 503  # signed in, and no records yet
-        assert httpx.get(link, follow_redirects=True).status_code == 401
+        assert httpx.get(link, follow_redirects=True, timeout=60).status_code == 503  # signed in, and no records yet
+        assert httpx.get(link, follow_redirects=True, timeout=60).status_code == 401
         assert link_of(process) != link
         process.terminate()
 

@@ -146,14 +146,14 @@ def test_https_with_a_user(tmp_path: Path) -> None:
         assert process.stdout is not None
         assert process.stdout.readline() == f"sign in at https://127.0.0.1:{port}\n"
         address = f"https://127.0.0.1:{port}"
-        with httpx.Client(verify=ssl.create_default_context(cafile=cert), base_url=address) as client:
+        with httpx.Client(verify=ssl.create_default_context(cafile=cert), base_url=address, timeout=60) as client:
             fields = {"name": "anna", "password": PASSWORD}
             answer = client.post("/enter", data=fields, headers={"Origin": address})
             assert answer.status_code == 303
             assert answer.headers["set-cookie"].startswith(f"__Host-vision_line_desk_{port}=")
             assert "quality" in client.get("/account").text
         with pytest.raises(httpx.HTTPError):
-            httpx.get(f"http://127.0.0.1:{port}/enter")
+            httpx.get(f"http://127.0.0.1:{port}/enter", timeout=60)
         process.terminate()
         _, errors = process.communicate(timeout=60)
         assert process.returncode == ExitCode.INTERRUPTED
@@ -173,7 +173,7 @@ def test_a_new_certificate_and_secret_are_taken_over(tmp_path: Path) -> None:
         """Return how a request of the proxy is answered, 0: the certificate is another one."""
         headers = {"X-Forwarded-User": "anna", "X-Desk-Secret": said}
         try:
-            return httpx.get(f"{address}/account", headers=headers, verify=trust_in(trusted)).status_code
+            return httpx.get(f"{address}/account", headers=headers, verify=trust_in(trusted), timeout=60).status_code
         except httpx.ConnectError:
             return 0
 

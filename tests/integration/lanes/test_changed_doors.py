@@ -103,7 +103,7 @@ def test_a_lane_that_cannot_begin_does_once_its_parts_can_be_read(tmp_path: Path
             other.execute("ALTER TABLE parts RENAME TO gone")
             streams.write_text((LANE + doors).replace('"l1"', '"l2"'), encoding="utf-8")
             wait_for(lambda: is_open(port) and not client.status()["lanes"], "the lane is gone")
-            with ModbusTcpClient("127.0.0.1", port=port) as machine:
+            with ModbusTcpClient("127.0.0.1", port=port, timeout=60) as machine:
                 assert machine.write_registers(plc.HANDSHAKE_AT + 1, [0, 7]).isError()
                 assert not machine.read_input_registers(0, count=1).isError()
             other.execute("ALTER TABLE gone RENAME TO parts")
@@ -120,7 +120,7 @@ def test_a_plc_that_is_configured_no_more_leaves_no_lane_off(tmp_path: Path) -> 
     """Nor one that may write no more; while its table only changes, what it switched off stays off."""
     port = free_port()
     with running_lanes(tmp_path, LANE + MODBUS.format(port)) as streams, LanesClient(tmp_path) as client:
-        with ModbusTcpClient("127.0.0.1", port=port) as machine:
+        with ModbusTcpClient("127.0.0.1", port=port, timeout=60) as machine:
             assert not machine.write_register(plc.HANDSHAKE_AT, 0).isError()
         assert not lane_of(client)["is_enabled"]
         other_port = free_port()
