@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 COMMAND = Path(sys.executable).parent / "vision-line"
 

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 import pytest
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.simulator.barcode import read_barcode
 from vision_line.simulator.clips import ensure_clips

@@ -12,7 +12,7 @@ import av
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
 from tests.fakes.tiny_model import build_tiny_model
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.devices.model.model import SHIPPED_BUNDLE
 from vision_line.reinspection.footage import FootageKind

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from tests.e2e.conftest import LineRun
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.cli.child_process import NICE
 

@@ -16,7 +16,7 @@ import av
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from tests.e2e.conftest import LineRun
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 from typer.testing import CliRunner
 
 from vision_line.cli.main import cli

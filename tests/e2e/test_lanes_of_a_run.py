@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
 from tests.fakes.board_passes import ROI, BoardPasses
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.lanes.lanes_client import LanesClient

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 if TYPE_CHECKING:
     from tests.e2e.conftest import LineRun

@@ -15,7 +15,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.fakes.desk_records import BEGAN_UTC, writing
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.feed.feed_client import FeedClient
 from vision_line.quality import Baseline, ChartKind, ControlLimits

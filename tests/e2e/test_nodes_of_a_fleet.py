@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from tests.e2e.conftest import COMMAND
 from tests.fakes.nats_servers import NatsServers, running_nats
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import ExitCode
 from vision_line.fleet.fleet_view import FleetView, watched_fleet

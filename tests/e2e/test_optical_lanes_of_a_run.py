@@ -21,7 +21,7 @@ from tests.e2e.test_lanes_of_a_run import ready_client
 from tests.fakes.board_passes import SIMULATOR_SEED
 from tests.fakes.broker import Subscriber, running_broker
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.parts.parts_file import FILE_NAME

@@ -13,7 +13,7 @@ import pytest
 from tests.e2e.conftest import LineRun
 from tests.fakes.broker import Subscriber, running_broker
 from tests.fakes.ports import free_port
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.telemetry.output_status import known_outputs
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
 from tests.fakes.renamed_bundle import write_renamed_bundle
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.devices.model.model import open_model
 from vision_line.errors import RunError

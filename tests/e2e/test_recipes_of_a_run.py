@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from tests.e2e.conftest import COMMAND, LineRun
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.feed.feed_client import FeedClient

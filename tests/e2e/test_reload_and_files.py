@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from PIL import Image
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.simulator.clips import ensure_clips
 

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from benchmarks.scoring import load_truth
 from tests.e2e.conftest import LineRun
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.records.columns import Table
 from vision_line.records.query import Selection

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from tests.fakes import service_filter
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 pytestmark = pytest.mark.e2e
 

@@ -19,7 +19,7 @@ from tests.fakes.feeds import (
     next_of,
     show,
 )
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.config.models import StreamSettings
 from vision_line.errors import RunError

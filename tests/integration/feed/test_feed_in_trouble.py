@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.feeds import FACTS, make_encoded, make_event, make_video, next_of, show
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.feed.clients import MOST_CLIENTS

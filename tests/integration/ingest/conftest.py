@@ -19,7 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests import waiting
+from tests.fakes import waiting
 from tests.fakes.ports import free_port
 from tests.fakes.rtsp.raw_server import RawCamera, RawServer, Unit, encode
 

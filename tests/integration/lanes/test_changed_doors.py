@@ -14,8 +14,8 @@ import pytest
 from pymodbus.client import ModbusTcpClient
 from tests.fakes.bench_line import LANE, running_lanes, running_line, serving
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import wait_for
 from tests.integration.lanes.test_lane_service import decision_of, lane_of, rows
-from tests.waiting import wait_for
 
 from vision_line.config.lane_load import load_lanes
 from vision_line.lanes import lane_service

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 import pytest
 from tests.fakes.io_module import Module
 from tests.fakes.ports import free_port
-from tests.waiting import until
+from tests.fakes.waiting import until
 
 from vision_line.config.modbus_settings import CoilSettings
 from vision_line.lanes import coil_door, coil_pulse

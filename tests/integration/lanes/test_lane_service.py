@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.bench_line import LANE, OPTICAL, BenchLine, running_lanes, running_line
 from tests.fakes.feeds import FACTS
-from tests.waiting import WAIT_S, wait_for
+from tests.fakes.waiting import WAIT_S, wait_for
 
 from vision_line.errors import ConfigError, RunError
 from vision_line.feed.protocol import Header

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from tests.fakes.desk_records import DeskRecords, writing
-from tests.waiting import until
+from tests.fakes.waiting import until
 
 from vision_line.config.output_load import LoadedOutputs, load_outputs
 from vision_line.errors import ConfigError

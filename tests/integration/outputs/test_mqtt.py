@@ -15,8 +15,8 @@ from tests.fakes.feeds import FACTS
 from tests.fakes.made_parts import enter_part
 from tests.fakes.narrow_broker import NarrowBroker
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 from tests.integration.outputs.conftest import Line, until_state
-from tests.waiting import until
 
 from vision_line.config.output_load import load_outputs
 from vision_line.feed.feed_server import FeedServer

@@ -14,8 +14,8 @@ import pytest
 from tests.fakes.broker import Broker, Subscriber, running_broker
 from tests.fakes.challenge_plans import target
 from tests.fakes.said_configuration import enter_configuration, named
+from tests.fakes.waiting import until
 from tests.integration.outputs.conftest import Line, until_state
-from tests.waiting import until
 
 from vision_line.challenges import measuring
 from vision_line.challenges.challenge_targets import PLAN_KEY

@@ -23,7 +23,7 @@ from tests.fakes.desk import CHEAP
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
 from tests.fakes.opcua_client import secure_client
 from tests.fakes.ports import free_port
-from tests.waiting import until
+from tests.fakes.waiting import until
 
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.desk.users.accounts import Accounts

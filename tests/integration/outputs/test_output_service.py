@@ -8,9 +8,9 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from tests.fakes.waiting import until
 from tests.fakes.web_receiver import receiving
 from tests.integration.outputs.conftest import Line, until_state
-from tests.waiting import until
 
 from vision_line.config.output_load import load_outputs
 from vision_line.outputs import delivery

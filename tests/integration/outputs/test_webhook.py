@@ -13,9 +13,9 @@ from collections.abc import Iterator
 
 import pytest
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import until
 from tests.fakes.web_receiver import WebReceiver, receiving
 from tests.integration.outputs.conftest import Line, until_state
-from tests.waiting import until
 
 from vision_line.cli.outputs import print_status
 from vision_line.outputs import retry_delay

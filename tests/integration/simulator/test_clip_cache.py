@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from benchmarks.scoring import load_truth
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import ConfigError
 from vision_line.simulator.barcode import read_barcode

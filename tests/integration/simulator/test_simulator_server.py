@@ -17,7 +17,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.simulator.barcode import read_barcode

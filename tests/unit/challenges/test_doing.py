@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.fakes.challenge_plans import CRITERIA, target
 from tests.fakes.desk_records import writing as writing_records
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.challenges.doing import abort, begin, end, going_on, next_part, recent
 from vision_line.challenges.due import EnteredResults, acceptance, read_states, states, unknown_states

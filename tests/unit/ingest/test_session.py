@@ -10,8 +10,8 @@ from itertools import count
 import av
 import pytest
 from pydantic import SecretStr
+from tests.fakes.waiting import wait_for
 from tests.unit.ingest.session_runs import CLOSED, FRAMES, PERIOD, encoded, flush, run_session, sent, unopened
-from tests.waiting import wait_for
 
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder

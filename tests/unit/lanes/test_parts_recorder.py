@@ -12,7 +12,7 @@ from queue import Queue
 
 import pytest
 from tests.fakes.passed_parts import make_part
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import BrokenRecordError
 from vision_line.lanes.parts_recorder import PartEntry, PartsRecorder

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from tests.waiting import until
+from tests.fakes.waiting import until
 
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.errors import ConfigError

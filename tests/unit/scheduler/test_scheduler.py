@@ -12,7 +12,7 @@ from functools import partial
 import pytest
 from benchmarks.simulated_device import SimulatedDevice
 from tests.builders import make_detections, make_frame
-from tests.waiting import WAIT_S, wait_for
+from tests.fakes.waiting import WAIT_S, wait_for
 
 from vision_line.config.models import StreamSettings
 from vision_line.devices.several_models import OpenModel, SeveralModels, one_model

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import closing
 
 import pytest
-from tests.waiting import wait_for
+from tests.fakes.waiting import wait_for
 
 from vision_line.errors import RunError
 from vision_line.telemetry import baseline_watch
