@@ -145,7 +145,7 @@ async def test_a_killed_server_is_back_within_five_seconds_and_others_notice_not
         assert watched.stamps == list(range(watched.stamps[0], watched.stamps[0] + len(watched.stamps)))
         assert {change.state for change in watched.states} == {CameraState.CONNECTING, CameraState.RUNNING}
         arrivals = [frame.arrived_s for frame in watched.frames]
-        assert max(b - a for a, b in itertools.pairwise(arrivals[12:])) < 1.0
+        assert max(b - a for a, b in itertools.pairwise(arrivals[12:])) < 2.0
     cam.assert_accounted()
 
 
