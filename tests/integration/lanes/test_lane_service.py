@@ -87,7 +87,7 @@ def test_a_defect_rejects_its_part_and_no_other(client: LanesClient, line: Bench
     assert (status["lanes"][0]["parts"], status["lanes"][0]["rejects"]) == (2, 1)
 
 
-def test_a_defect_is_told_before_its_parts_window_has_closed(line: BenchLine, tmp_path: Path) -> None:
+def test_a_defect_rejects_its_part_at_once(line: BenchLine, tmp_path: Path) -> None:
     with (
         running_lanes(tmp_path, LANE.replace("[0, 200]", "[0, 60000]").replace("1500", "90000")),
         LanesClient(tmp_path) as client,
