@@ -5,9 +5,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -21,6 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from vision_line.devices.model.bundle import check_class_names
+from vision_line.devices.model.rotated_boxes import RotatedBoxes
 from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
 
@@ -58,7 +60,8 @@ _ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values 
 class LabelledImage:
     """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,).
 
-    A JPEG file that is `cut_off` decodes, grey where its end is missing.
+    `rotated` (n, 5) are the boxes as rotated ones, where they were asked for: `xyxy` are then the upright ones around
+    them. A JPEG file that is `cut_off` decodes, grey where its end is missing.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class LabelledImage:
     xyxy: Boxes
     class_id: ClassIds
     cut_off: bool = False
+    rotated: RotatedBoxes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,10 +106,11 @@ class Dataset:
             digest.update(image.path.name.encode())
             digest.update(hashlib.sha256(image.path.read_bytes()).digest())
             digest.update(image.xyxy.tobytes() + image.class_id.tobytes())
+            digest.update(b"" if image.rotated is None else image.rotated.tobytes())
         return digest.hexdigest()
 
 
-def open_dataset(data_yaml: Path, split: str) -> Dataset:
+def open_dataset(data_yaml: Path, split: str, *, rotated: bool = False) -> Dataset:
     """Read the split (`train`, `val` or `test`) of a data set in Ultralytics' YOLO layout.
 
     `data.yaml` names the classes (`names`, or only their number `nc`) and for each split a folder, a list file or some
@@ -114,8 +119,9 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     working directory or in Ultralytics' folder of data sets. Lines of a list begin in its folder, in `path`, or in the
     working directory. What is there first counts. The labels of `.../images/A.jpg` are
     `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
-    box counts), in shares of the image; an image without label file has no object. Repeated lines count once. What
-    tools' rounding puts a hundredth outside the image is cut off at its edge.
+    box counts; `rotated`: also the smallest rectangle of any angle around it, of four corners the rotated box as
+    Ultralytics labels it), in shares of the image; an image without label file has no object. Repeated lines count
+    once. What tools' rounding puts a hundredth outside the image is cut off at its edge.
 
     Raises:
         ConfigError: naming every fault of the file, of the images' headers and of the labels that was found.
@@ -127,7 +133,7 @@ def open_dataset(data_yaml: Path, split: str) -> Dataset:
     classes = _class_names(data_yaml, text, faults)
     paths = sorted(set(_split_files(data_yaml, text, split, faults)))
     count = len(classes) or None
-    images = [image for path in paths if (image := _read_image(path, count, faults)) is not None]
+    images = [image for path in paths if (image := _read_image(path, count, faults, rotated=rotated)) is not None]
     if not faults and not images:
         faults.append(f"{data_yaml}: {split}: expected images, found none")
     if faults:
@@ -264,13 +270,30 @@ def _without_parent(root: Path, entry: str) -> str:
     return shorter if not (root / entry).exists() and (root / shorter).exists() else entry
 
 
-def _read_image(path: Path, classes: int | None, faults: list[str]) -> LabelledImage | None:
+def _read_image(path: Path, classes: int | None, faults: list[str], *, rotated: bool) -> LabelledImage | None:
     size_wh = _measured(path, faults)
     if size_wh is None:
         return None
-    rows = _read_labels(label_path(path), classes, faults)
+    labels = _read_labels(label_path(path), classes, faults, rotated=rotated)
+    rows = np.array([label.row for label in labels], np.float64).reshape(-1, 5)
     xyxy = rows[:, 1:] * np.array(size_wh * 2)
-    return LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32), _is_cut_off(path))
+    image = LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32), _is_cut_off(path))
+    if not rotated:
+        return image
+    rectangles = _rectangles(labels, size_wh)
+    if (rectangles[:, 2:4] <= 0).any():
+        faults.append(f"{label_path(path)}: expected rotated boxes, found corners on one line")
+    return replace(image, rotated=rectangles)
+
+
+def _rectangles(labels: Sequence[_Label], size_wh: tuple[int, int]) -> RotatedBoxes:
+    """Return the smallest rectangles (n, 5) around the polygons, in pixels."""
+    found = []
+    for label in labels:
+        points = np.array(label.polygon, np.float32).reshape(-1, 2) * np.array(size_wh, np.float32)
+        (x, y), (width, height), degrees = cv2.minAreaRect(points)
+        found.append((x, y, width, height, np.radians(degrees)))
+    return np.array(found, np.float32).reshape(-1, 5)
 
 
 def _measured(path: Path, faults: list[str]) -> tuple[int, int] | None:
@@ -315,18 +338,26 @@ def label_path(image: Path) -> Path:
     return Path(*parts)
 
 
-def _read_labels(path: Path, classes: int | None, faults: list[str]) -> NDArray[np.float64]:
-    """Return (n, 5): class, x1 y1 x2 y2 in shares of the image, from 0 to 1; None: how many classes is not known."""
+class _Label(NamedTuple):
+    """A line: class, x1 y1 x2 y2 in shares of the image, from 0 to 1; and the corners, x y x y ..."""
+
+    row: tuple[float, ...]
+    polygon: tuple[float, ...]
+
+
+def _read_labels(path: Path, classes: int | None, faults: list[str], *, rotated: bool) -> list[_Label]:
+    """Return what the lines say, each once; None: how many classes is not known."""
     lines = _lines(path, faults, optional=True)
-    rows: dict[tuple[float, ...], None] = {}  # a set that keeps the order
+    rows: dict[tuple[float, ...], _Label] = {}
     for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
-            rows[_parse_label(line, classes)] = None
+            label = _parse_label(line, classes)
+            rows.setdefault((*label.row, *label.polygon) if rotated else label.row, label)
         except ValueError as exc:
             faults.append(f"{path}:{number}: {exc}")
-    return np.array(list(rows), np.float64).reshape(-1, 5)
+    return list(rows.values())
 
 
 def _lines(path: Path, faults: list[str], *, optional: bool = False) -> list[str]:
@@ -342,7 +373,7 @@ def _lines(path: Path, faults: list[str], *, optional: bool = False) -> list[str
     return []
 
 
-def _parse_label(line: str, classes: int | None) -> tuple[float, ...]:
+def _parse_label(line: str, classes: int | None) -> _Label:
     try:
         class_id, *shares = (float(word) for word in line.split())
     except ValueError:
@@ -361,7 +392,8 @@ def _parse_label(line: str, classes: int | None) -> tuple[float, ...]:
     left, top, right, bottom = (min(max(edge, 0.0), 1.0) for edge in edges)
     if left >= right or top >= bottom:
         raise ValueError("expected a box, found one without extent")
-    return class_id, left, top, right, bottom
+    upright = (left, top, right, top, right, bottom, left, bottom)
+    return _Label((class_id, left, top, right, bottom), tuple(shares) if len(shares) > 4 else upright)
 
 
 def read_image(image: LabelledImage) -> ImageBGR:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vision_line.devices.model.model import Model
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.grouping import group_images
@@ -45,7 +46,7 @@ def evaluate_model(
         if variant is not None:
             model = only_variant(model, variant)
         wanted = EvaluationSettings.model_validate(settings)
-        dataset = open_dataset(data_yaml, split).named_as(model.classes)
+        dataset = open_dataset(data_yaml, split, rotated=model.head.task is ModelTask.OBB).named_as(model.classes)
         dataset = dataset if wanted.images is None else dataset.subset(wanted.images)
         groups = None if group is None else group_images(dataset, group, "--group")
         predictions = predict(model, dataset, shape_hw, wanted, progress=report)

@@ -14,6 +14,8 @@ from dataclasses import dataclass, fields, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.rotated_boxes import RotatedBoxes, boxes_of
+from vision_line.devices.model.rotated_boxes import overlaps as rotated_overlaps
 from vision_line.frames import Detections
 from vision_line_compression.data.dataset import LabelledImage
 
@@ -66,9 +68,12 @@ class Matches:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The boxes of one image, either those found or the true ones: classes, scores (1 for true ones), sizes."""
+    """The boxes of one image, either those found or the true ones: classes, scores (1 for true ones), sizes.
 
-    xyxy: Floats
+    `boxes` are (n, 4) corners, or (n, 5) rotated boxes.
+    """
+
+    boxes: Floats
     class_id: Ints
     score: Floats
     outside: Mask  # not in the wanted range
@@ -87,20 +92,29 @@ def match(
     """Match the detections `found` of `images`, image by image and class by class.
 
     `areas` are in pixels of the image times its `area_scales` entry (default 1). `most` is the highest number of
-    detections of an image and class that count (COCO: 100). With `class_blind` a detection may take a true box of
+    detections of an image and class that count (COCO: 100). Of images with `rotated` boxes overlaps are ProbIoU, by
+    which Ultralytics evaluates rotated boxes. With `class_blind` a detection may take a true box of
     another class.
     """
     scales = [1.0] * len(images) if area_scales is None else area_scales
     parts = []
     for number, (detections, image, scale) in enumerate(zip(found, images, scales, strict=True)):
-        seen = _side(detections.xyxy, detections.class_id, detections.score, areas, scale)
-        true = _side(image.xyxy, image.class_id, np.ones(len(image.class_id)), areas, scale)
+        boxes = detections.xyxy if image.rotated is None else _rotated(detections)
+        seen = _side(boxes, detections.class_id, detections.score, areas, scale)
+        wanted = image.xyxy if image.rotated is None else image.rotated
+        true = _side(wanted, image.class_id, np.ones(len(image.class_id)), areas, scale)
         parts.append(_match_image(number, seen, true, tuple(ious), most, class_blind=class_blind))
     return _joined(parts, tuple(ious))
 
 
+def _rotated(found: Detections) -> RotatedBoxes:
+    return np.zeros((0, 5), np.float32) if found.outlines is None else boxes_of(found.outlines)
+
+
 def overlaps(found: Floats, true: Floats) -> Floats:
-    """Return the IoU of each box (d, 4) with each of (n, 4), as (d, n)."""
+    """Return the IoU of each box (d, 4) with each of (n, 4), as (d, n); of rotated boxes (d, 5) the ProbIoU."""
+    if found.shape[1] == 5:
+        return rotated_overlaps(found, true)
     a, b = found[:, None], true[None]
     sides = np.minimum(a[..., 2:], b[..., 2:]) - np.maximum(a[..., :2], b[..., :2])
     both = np.prod(np.maximum(sides, 0.0), axis=-1)
@@ -110,14 +124,15 @@ def overlaps(found: Floats, true: Floats) -> Floats:
 
 
 def _side(
-    xyxy: NDArray[np.float32],
+    wanted: NDArray[np.float32],
     class_id: NDArray[np.int32],
     score: NDArray[np.float32] | Floats,
     areas: Range,
     scale: float,
 ) -> _Side:
-    boxes = xyxy.astype(np.float64)
-    area = np.prod(boxes[:, 2:] - boxes[:, :2], axis=1) * scale
+    boxes = wanted.astype(np.float64)
+    sides = boxes[:, 2:4] if boxes.shape[1] == 5 else boxes[:, 2:] - boxes[:, :2]
+    area = np.prod(sides, axis=1) * scale
     outside = (area < areas[0]) | (area > areas[1])
     return _Side(boxes, class_id.astype(np.intp), score.astype(np.float64), outside)
 
@@ -126,8 +141,8 @@ def _match_image(
     number: int, seen: _Side, true: _Side, ious: tuple[float, ...], most: int, *, class_blind: bool
 ) -> Matches:
     order = _ranked(seen, most)
-    seen = _Side(seen.xyxy[order], seen.class_id[order], seen.score[order], seen.outside[order])
-    iou = overlaps(seen.xyxy, true.xyxy)
+    seen = _Side(seen.boxes[order], seen.class_id[order], seen.score[order], seen.outside[order])
+    iou = overlaps(seen.boxes, true.boxes)
     if not class_blind:
         iou[seen.class_id[:, None] != true.class_id[None]] = 0.0
     taken_by = _greedy(iou, true.outside, np.array(ious))

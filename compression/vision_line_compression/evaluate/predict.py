@@ -24,7 +24,7 @@ from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.devices.selection import open_device
 from vision_line.errors import ConfigError, DeviceError, ModelError
-from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection
+from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection, Outlines
 from vision_line.ports import Device, DeviceDescription, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
@@ -82,11 +82,11 @@ def predict(
     Raises:
         ConfigError: the data set has other classes than the model, or an image cannot be read.
         DeviceError: an INT8 model would be executed in float.
-        ModelError: a model of rotated boxes.
+        ModelError: a model of rotated boxes, and a data set that was not opened with them.
         ModelError, DeviceError, RunError: as the device raises them.
     """
-    if problem := task_problem(model.head.task, [ModelTask.DETECT]):
-        raise ModelError(f"{model.path}: {problem}: it would be measured by the upright boxes around its own")
+    if model.head.task is ModelTask.OBB and any(image.rotated is None for image in dataset.images):
+        raise ModelError(f"{model.path}: {task_problem(model.head.task, [ModelTask.DETECT])}")
     settings = resolve_settings(settings or EvaluationSettings(), model)
     check_classes(model, dataset)
     floor, nms_iou = settings.score_floor, settings.nms_iou or model.nms_iou
@@ -194,8 +194,15 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
             xyxy=np.concatenate([found.xyxy for found in together]),
             score=np.concatenate([found.score for found in together]),
             class_id=np.concatenate([found.class_id for found in together]),
+            **_outlines(together),
         )
     part.replace(path)
+
+
+def _outlines(together: Iterable[Detections]) -> dict[str, Outlines]:
+    """Return the column of rotated boxes, where there is one: an image without detections has none."""
+    found = [one.outlines for one in together if one.outlines is not None]
+    return {"outlines": np.concatenate(found)} if found else {}
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -208,7 +215,8 @@ def load_predictions(path: Path) -> Predictions:
         with np.load(path, allow_pickle=False) as archive:
             identity = json.loads(str(archive["identity"]))
             cuts = np.cumsum(archive["counts"])[:-1]
-            columns = [np.split(archive[name], cuts) for name in ("xyxy", "score", "class_id")]
+            names = ["xyxy", "score", "class_id", *({"outlines"} & set(archive.files))]
+            columns = [np.split(archive[name], cuts) for name in names]
     except (OSError, ValueError, KeyError) as exc:
         raise ConfigError(f"{path}: no saved predictions: {exc}") from exc
     return Predictions(

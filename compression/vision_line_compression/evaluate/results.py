@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ShapeHW
 from vision_line_compression.files import Document, FrozenModel
 
@@ -55,6 +56,8 @@ class EvaluatedModel(FrozenModel):
     """The bundle's name, or the file's."""
     sha256: str
     """Hash of the ONNX file; two models with the same hash give the same detections."""
+    task: ModelTask = ModelTask.DETECT
+    """`detect`, boxes; or `obb`, rotated boxes, whose overlaps are ProbIoU."""
     precision: str
     """`fp32`, `fp16` or `int8`."""
     file_bytes: int

@@ -48,7 +48,7 @@ def hulls_of(outlines: Outlines) -> Boxes:
     return np.concatenate([outlines.min(axis=1), outlines.max(axis=1)], axis=1)
 
 
-def overlaps(first: RotatedBoxes, second: RotatedBoxes) -> Figures:
+def overlaps(first: RotatedBoxes | Figures, second: RotatedBoxes | Figures) -> Figures:
     """Return the ProbIoU (n, m) of boxes (n, 5) and (m, 5): 1 minus the Hellinger distance of two normal distributions.
 
     A box is the distribution whose variances along its sides are those of a box that is filled evenly. A square has no
@@ -91,7 +91,7 @@ def _greedy(boxes: _Gaussians, rows: Rows, iou: float, limit: int) -> Rows:
 class _Gaussians:
     """Boxes as normal distributions: means, and covariances [[a, c], [c, b]]."""
 
-    def __init__(self, boxes: RotatedBoxes) -> None:
+    def __init__(self, boxes: RotatedBoxes | Figures) -> None:
         x, y, width, height, angle = boxes.astype(np.float64).T
         across, down = width**2 / 12, height**2 / 12
         cos, sin = np.cos(angle), np.sin(angle)

@@ -30,4 +30,4 @@ def task_problem(task: str, usable: Collection[ModelTask] = tuple(ModelTask)) ->
     if task in usable:
         return ""
     words = f" ({_WORDS[task]})" if task in _WORDS else ""
-    return f"is a model for the task {task!r}{words}, expected {' or '.join(map(repr, map(str, usable)))}"
+    return f"is a model for the task {str(task)!r}{words}, expected {' or '.join(map(repr, map(str, usable)))}"
