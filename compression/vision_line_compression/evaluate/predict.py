@@ -189,6 +189,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
     with part.open("wb") as file:
         np.savez_compressed(
             file,
+            allow_pickle=False,
             identity=np.array(json.dumps(identity)),
             counts=counts,
             xyxy=np.concatenate([found.xyxy for found in together]),

@@ -68,7 +68,7 @@ def test_labels_are_read_as_ultralytics_reads_them(tmp_path: Path) -> None:
 
     data = data_set(tmp_path / "data", FOUND, (*FOUND[:4], -0.8), (90.0, 60.0, 20.0, 9.0, 2.5))
     outlines = outlines_of(np.array([FOUND, (*FOUND[:4], -0.8), (90.0, 60.0, 20.0, 9.0, 2.5)], np.float32))
-    theirs = xyxyxyxy2xywhr(outlines.reshape(-1, 8)).astype(np.float32)
+    theirs = xyxyxyxy2xywhr(outlines.reshape(-1, 8)).astype(np.float32)  # type: ignore[no-untyped-call]
 
     assert overlaps(rotated(data), theirs).diagonal() == pytest.approx([1.0] * 3, abs=2e-3)
 
