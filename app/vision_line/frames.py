@@ -177,13 +177,15 @@ class Detections:
 _NO_DETECTIONS = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int32))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Inspection:
-    """A frame and its detections: what the device returns.
+    """A frame and its detections: what the device returns. Nobody changes one.
 
     `recipe` is the one under whose settings its detections count, "" without one. `criteria` is the number of those
     settings: another one after each change, also where the recipe stays. The device leaves both empty. `model` names
     the one that inspected: `OWN_MODEL`, or the SHA-256 of a recipe's.
+
+    Not frozen: two are made for every inspected frame, and freezing takes four times as long.
     """
 
     frame: Frame
@@ -193,6 +195,10 @@ class Inspection:
     recipe: str = ""
     criteria: int = 0
     model: str = OWN_MODEL
+
+    def judged(self, counting: Detections, recipe: str, criteria: int) -> Inspection:
+        """Return it with the detections that count under these settings."""
+        return Inspection(self.frame, counting, self.submitted_s, self.finished_s, recipe, criteria, self.model)
 
 
 class Verdict(StrEnum):
@@ -214,8 +220,7 @@ class EventPhase(StrEnum):
     END = "end"
 
 
-@dataclass(frozen=True, slots=True)
-class Observation:
+class Observation(NamedTuple):
     """A defect in one frame: the frame's number, the score, and the box in pixels; `outline` where it is rotated."""
 
     sequence: int

@@ -237,7 +237,7 @@ def batch_shape(
         raise DeviceError(f"{name}: the device is closed")
     if busy:
         raise DeviceError(f"{name}: all {description.slots} slots are busy")
-    shape, *others = (closest_shape(frame.size_wh, description.input_shapes_hw) for frame in frames)
-    if any(other != shape for other in others):
-        raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted({shape, *others})}")
-    return shape
+    shapes = {closest_shape(frame.size_wh, description.input_shapes_hw) for frame in frames}
+    if len(shapes) > 1:
+        raise DeviceError(f"{name}: expected a batch of one input shape, got {sorted(shapes)}")
+    return shapes.pop()

@@ -4,13 +4,11 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from math import inf
 
-from vision_line.devices.camera_order import CameraOrder, Ticket
 from vision_line.errors import RunError
 from vision_line.frames import OWN_MODEL, ClassIds, Detections, Frame, Inspection, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
@@ -39,7 +37,9 @@ class SeveralModels:
     def __init__(self, models: Mapping[str, OpenModel]) -> None:
         """Take over the devices of `models`, by the models' keys, the run's own among them; `close` closes them."""
         self._members = {key: _Member(key, model) for key, model in models.items()}
-        self._order = CameraOrder()
+        self._lines: dict[str, list[str]] = {}  # by camera, the models that its frames are on, oldest first
+        self._early: dict[tuple[str, str], list[Inspection]] = {}  # by camera and model, what waits for another's
+        self._waiting = 0
         self._closing = threading.Lock()  # the one that adds is another thread than the one that closes
         self._closed = False
 
@@ -77,29 +77,53 @@ class SeveralModels:
 
     def free_slots(self) -> int:
         """Return how many batches can be submitted now, of whichever models."""
-        devices = [member.device for member in self._members.values()]
-        busy = sum(device.description.slots - device.free_slots() for device in devices)
-        return 0 if self._closed else max(0, min(device.description.slots for device in devices) - busy)
+        if self._closed:
+            return 0
+        fewest, busy = inf, 0
+        for member in self._members.values():
+            slots = member.device.description.slots
+            fewest = min(fewest, slots)
+            busy += slots - member.device.free_slots()
+        return max(0, int(fewest) - busy)
 
     def submit(self, model: str, frames: Sequence[Frame]) -> None:
         """Give a model's device `frames`, all of one input shape."""
-        member = self._members[model]
-        member.device.submit(frames)
-        now_s = time.monotonic()
+        self._members[model].device.submit(frames)
         for frame in frames:
-            member.expect(self._order.enter(frame, now_s))
+            self._lines.setdefault(frame.camera, []).append(model)
+        self._waiting += len(frames)
 
     def collect(self) -> list[Inspection]:
         """Return what has finished by any model, in the order it was submitted for each camera. Never blocks."""
         released: list[Inspection] = []
-        for member in self._members.values():
-            for ticket, inspection in member.collect():
-                released += self._order.finish(ticket, inspection)
+        for key, member in self._members.items():
+            for inspection in member.collect():
+                released += self._release(key, inspection)
+        return released
+
+    def _release(self, model: str, inspection: Inspection) -> list[Inspection]:
+        """Return what a result lets go of, oldest first. Each model's own results come in order."""
+        camera = inspection.frame.camera
+        line = self._lines[camera]
+        if len(line) == 1:  # nearly always
+            del self._lines[camera]
+            self._waiting -= 1
+            return [inspection]
+        self._early.setdefault((camera, model), []).append(inspection)
+        released: list[Inspection] = []
+        while line and (finished := self._early.get((camera, line[0]))):
+            released.append(finished.pop(0))
+            if not finished:
+                del self._early[camera, line[0]]
+            del line[0]
+        if not line:  # cameras come and go; an empty line is not kept for one that left
+            del self._lines[camera]
+        self._waiting -= len(released)
         return released
 
     def in_flight(self) -> int:
         """Return how many frames were submitted and not yet collected."""
-        return len(self._order)
+        return self._waiting
 
     def sample(self) -> tuple[DeviceLoad, ...]:
         """Return how busy the hardware is, which all models share."""
@@ -113,7 +137,9 @@ class SeveralModels:
         """Close all devices, also where one fails; may be called twice."""
         with self._closing:
             self._closed = True
-        self._order.clear()
+        self._lines.clear()
+        self._early.clear()
+        self._waiting = 0
         with ExitStack() as closing:
             for member in self._members.values():
                 closing.callback(member.close)
@@ -124,53 +150,37 @@ def one_model(device: LoadedDevice) -> SeveralModels:
     return SeveralModels({OWN_MODEL: OpenModel(device)})
 
 
-@dataclass(slots=True)
 class _Member:
-    """One model with the tickets of what is on its device, which returns each camera's frames in order."""
+    """One model and its device, which returns each camera's frames in order."""
 
-    key: str
-    model: OpenModel
-    _lines: dict[str, deque[Ticket]] = field(default_factory=dict)
+    def __init__(self, key: str, model: OpenModel) -> None:
+        self.device = model.device
+        self._key = key
+        self._model = model
 
-    @property
-    def device(self) -> LoadedDevice:
-        return self.model.device
-
-    def expect(self, ticket: Ticket) -> None:
-        """Note a frame that was submitted."""
-        self._lines.setdefault(ticket.frame.camera, deque()).append(ticket)
-
-    def collect(self) -> Iterator[tuple[Ticket, Inspection]]:
-        """Give what has finished, in the numbers of the run's classes, with its ticket."""
+    def collect(self) -> list[Inspection]:
+        """Return what has finished, in the numbers of the run's classes."""
+        if self._key == OWN_MODEL:
+            return self.device.collect()
         with self._named_errors():
-            finished = self.device.collect()
-        for inspection in finished:
-            camera = inspection.frame.camera
-            line = self._lines[camera]
-            ticket = line.popleft()
-            if not line:  # cameras come and go; an empty line is not kept for one that left
-                del self._lines[camera]
-            yield ticket, self._of_the_run(inspection)
+            return [self._of_the_run(inspection) for inspection in self.device.collect()]
 
     def prove_again(self) -> str:
         """Prove the model's engines once more."""
         with self._named_errors():
             fault = self.device.prove_again()
-        return fault if self.key == OWN_MODEL or not fault else f"model {self.model.name}: {fault}"
+        return fault if self._key == OWN_MODEL or not fault else f"model {self._model.name}: {fault}"
 
     def close(self) -> None:
         """Close the device."""
-        self._lines.clear()
         with self._named_errors():
             self.device.close()
 
     def _of_the_run(self, inspection: Inspection) -> Inspection:
-        if self.key == OWN_MODEL:
-            return inspection
-        found, numbers = inspection.detections, self.model.class_ids
+        found, numbers = inspection.detections, self._model.class_ids
         if numbers is not None and len(found):
             found = Detections(found.xyxy, found.score, numbers[found.class_id], found.outlines)
-        return replace(inspection, detections=found, model=self.key)
+        return replace(inspection, detections=found, model=self._key)
 
     @contextmanager
     def _named_errors(self) -> Iterator[None]:
@@ -178,6 +188,6 @@ class _Member:
         try:
             yield
         except RunError as exc:
-            if self.key == OWN_MODEL:
+            if self._key == OWN_MODEL:
                 raise
-            raise RunError(f"model {self.model.name}: {exc}") from exc
+            raise RunError(f"model {self._model.name}: {exc}") from exc

@@ -68,8 +68,10 @@ class DetectionFilter:
         self, classes: Sequence[str], stream: StreamSettings, default: float, *, continue_ratio: float = 1.0
     ) -> None:
         """Read the thresholds and polygons of `stream`; `default` is the model's own threshold."""
-        self._thresholds = class_thresholds(classes, stream, default)
-        self._floor = self._thresholds * np.float32(continue_ratio)
+        thresholds = class_thresholds(classes, stream, default)
+        # lists: a frame shows a handful of detections, for which plain numbers are faster than arrays
+        self._thresholds: list[float] = thresholds.tolist()
+        self._floor: list[float] = (thresholds * np.float32(continue_ratio)).tolist()
         self._polygons: tuple[Polygon, ...] = tuple(stream.roi)
         self._size_wh = (0, 0)
         self._edges: tuple[_Edges, ...] = ()
@@ -78,11 +80,15 @@ class DetectionFilter:
         """Return the rows that count; the same object when all of them do."""
         if not detections.score.size:
             return Kept(detections, detections)
-        keep = detections.score >= self._floor[detections.class_id]
+        rows = list(zip(detections.score.tolist(), detections.class_id.tolist(), strict=True))
+        floor, thresholds = self._floor, self._thresholds
+        keep = [score >= floor[number] for score, number in rows]
         if self._polygons:
-            keep &= self._inside(detections, size_wh)
+            inside = self._inside(detections, size_wh).tolist()
+            keep = [reaches and lies for reaches, lies in zip(keep, inside, strict=True)]
         tracked = _those(detections, keep)
-        return Kept(tracked, _those(tracked, tracked.score >= self._thresholds[tracked.class_id]))
+        hits = [score >= thresholds[number] for (score, number), kept in zip(rows, keep, strict=True) if kept]
+        return Kept(tracked, _those(tracked, hits))
 
     def _inside(self, detections: Detections, size_wh: tuple[int, int]) -> NDArray[np.bool_]:
         if size_wh != self._size_wh:
@@ -96,8 +102,8 @@ class DetectionFilter:
         return inside
 
 
-def _those(detections: Detections, keep: NDArray[np.bool_]) -> Detections:
-    return detections if keep.all() else detections[keep]
+def _those(detections: Detections, keep: Sequence[bool]) -> Detections:
+    return detections if all(keep) else detections[np.array(keep)]
 
 
 class _Edges:

@@ -11,9 +11,8 @@ picked frame.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import inf
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from vision_line.frames import OWN_MODEL
 from vision_line.ports import ShapeHW
@@ -35,8 +34,13 @@ class Ready(NamedTuple):
     model: str = OWN_MODEL  # that is to inspect it
 
 
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
+#: A frame that may be picked, as its order of service compares it: by the last turn; among cameras without one, or at
+#: rest, the oldest frame. Turns are numbers, not times: the frames of one batch share a time, and a fixed tie break
+#: would serve some cameras twice as often as others.
+_Due: TypeAlias = tuple[float, float, int, Ready]
+
+
+class BatchPlan(NamedTuple):
     """Frames to drop (`stale`, `early`) and to submit (`batch`); without a batch, plan again at `again_s`."""
 
     batch: tuple[int, ...] = ()
@@ -57,39 +61,34 @@ def plan_batch(now_s: float, ready: Sequence[Ready], *, max_batch: int, fill_s: 
     Returns:
         A plan in which every entry of `ready` is in `batch`, in `stale`, in `early`, or stays where it is.
     """
-    stale, early, due = [], [], []
+    stale: list[int] = []
+    early: list[int] = []
+    due: list[_Due] = []
     again_s = inf
     for item in ready:
-        if now_s - item.captured_s > item.max_staleness_s:
-            stale.append(item.camera)
-        elif now_s >= item.not_before_s:
-            due.append(item)
-        elif item.capped:
+        camera, captured_s, _, last_turn, not_before_s, max_staleness_s, capped, _ = item
+        if now_s - captured_s > max_staleness_s:
+            stale.append(camera)
+        elif now_s >= not_before_s:
+            due.append((last_turn, captured_s, camera, item))
+        elif capped:
             # Its next frame would supersede it anyway: dropping it now with its own cause keeps "rate cap" and
             # "no capacity" apart in the ledger.
-            early.append(item.camera)
+            early.append(camera)
         else:
-            again_s = min(again_s, item.not_before_s)
+            again_s = min(again_s, not_before_s)
     if not due:
-        return BatchPlan(stale=tuple(stale), early=tuple(early), again_s=again_s)
-    first = min(due, key=_turn)
-    picked = [first]
-    if max_batch > 1:
-        alike = (item for item in due if item.shape_hw == first.shape_hw and item.model == first.model)
-        picked = sorted(alike, key=_turn)[:max_batch]
-    fill_until_s = min(item.captured_s for item in picked) + fill_s
-    if len(picked) < max_batch and now_s < fill_until_s:
-        return BatchPlan(stale=tuple(stale), early=tuple(early), again_s=min(again_s, fill_until_s))
-    return BatchPlan(tuple([item.camera for item in picked]), tuple(stale), tuple(early), again_s)
-
-
-def _turn(item: Ready) -> tuple[float, float, int]:
-    """Order of service: by the last turn; among cameras without one, or at rest, the oldest frame.
-
-    Turns are numbers, not times: the frames of one batch share a time, and a fixed tie break would serve some cameras
-    twice as often as others.
-    """
-    return (item.last_turn, item.captured_s, item.camera)
+        return BatchPlan((), tuple(stale), tuple(early), again_s)
+    picked = [min(due)]
+    if max_batch > 1 and len(due) > 1:
+        first = picked[0][-1]
+        alike = [each for each in due if each[-1].shape_hw == first.shape_hw and each[-1].model == first.model]
+        picked = sorted(alike)[:max_batch]
+    if fill_s > 0 and len(picked) < max_batch:
+        fill_until_s = min([captured_s for _, captured_s, _, _ in picked]) + fill_s
+        if now_s < fill_until_s:
+            return BatchPlan((), tuple(stale), tuple(early), min(again_s, fill_until_s))
+    return BatchPlan(tuple([camera for _, _, camera, _ in picked]), tuple(stale), tuple(early), again_s)
 
 
 class Turns:

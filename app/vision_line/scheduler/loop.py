@@ -8,7 +8,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
-from dataclasses import replace
 from math import inf
 
 from vision_line.errors import DeviceError, RunError
@@ -187,7 +186,8 @@ class Scheduler:
                 max_batch=self._device.description.max_batch,
                 fill_s=self._fill_s,
             )
-            self._drop(plan, waiting)
+            if plan.stale or plan.early:
+                self._drop(plan, waiting)
             if plan.batch:
                 self._submit([waiting[index][0] for index in plan.batch])
             if not plan.batch or len(waiting) == len(plan.batch) + len(plan.stale) + len(plan.early):
@@ -201,11 +201,11 @@ class Scheduler:
             index,
             frame.captured_s,
             self._device.shape_for(model, frame.size_wh),
-            last_turn=inf if pipeline.rests else pipeline.last_turn,
-            not_before_s=pipeline.not_before_s,
-            max_staleness_s=pipeline.max_staleness_s,
-            capped=pipeline.live and pipeline.inspect_period_s > 0,
-            model=model,
+            inf if pipeline.rests else pipeline.last_turn,
+            pipeline.not_before_s,
+            pipeline.max_staleness_s,
+            pipeline.live and pipeline.inspect_period_s > 0,
+            model,
         )
 
     def _drop(self, plan: BatchPlan, waiting: Sequence[tuple[CameraPipeline, Frame]]) -> None:
@@ -262,7 +262,7 @@ class Scheduler:
                 raise RunError(f"camera {frame.camera}: frame {frame.sequence} was inspected by another model")
             tracked, kept = pipeline.keep(inspection.detections, frame.size_wh)
             events = pipeline.tracker.update(frame, tracked)
-            seen = replace(inspection, detections=kept, recipe=pipeline.recipe, criteria=pipeline.criteria)
+            seen = inspection.judged(kept, pipeline.recipe, pipeline.criteria)
             self._log.write_inspection(seen, events)
             if self._watcher is not None:
                 self._watcher.result(seen, events, pipeline.tracker.shown, pipeline.tracker.tracks)
@@ -274,7 +274,8 @@ class Scheduler:
             pipeline.inspected += 1
             self._inspected += 1
             self._observer.inspected(seen, self._monotonic())
-            self._note(events)
+            if events:
+                self._note(events)
             self._unpublished.append(InspectedFrame(frame.camera, frame.size_wh, frame.captured_s))
             pipeline.count_result()
             if pipeline.coming:

@@ -6,9 +6,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import numpy as np
-from numpy.typing import NDArray
-
 from vision_line.frames import Detections
 from vision_line.inspection.tracking.registration import GATE
 
@@ -40,9 +37,12 @@ class Track:
         return max(self.class_votes, key=self.class_votes.__getitem__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class DetectionRow:
-    """One detection as plain numbers: centre, size, class, score; `is_hit`: it reached its class threshold."""
+    """One detection as plain numbers: centre, size, class, score; `is_hit`: it reached its class threshold.
+
+    Not frozen: it is made for every detection, and freezing takes four times as long.
+    """
 
     x: float
     y: float
@@ -57,17 +57,17 @@ class DetectionRow:
         return _overlap(self.x - other.x, self.y - other.y, self, other)
 
 
-def rows_of(detections: Detections, is_hit: NDArray[np.bool_]) -> list[DetectionRow]:
+def rows_of(detections: Detections, is_hit: Sequence[bool]) -> list[DetectionRow]:
     """Return the detections as rows: for a handful, plain numbers are faster than arrays."""
     columns = zip(
         detections.xyxy.tolist(),
         detections.class_id.tolist(),
         detections.score.tolist(),
-        is_hit.tolist(),
+        is_hit,
         strict=True,
     )
     return [
-        DetectionRow((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id=class_id, score=score, is_hit=hit)
+        DetectionRow((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id, score, hit)
         for (x1, y1, x2, y2), class_id, score, hit in columns
     ]
 

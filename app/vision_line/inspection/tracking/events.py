@@ -10,7 +10,6 @@ from itertools import count
 from math import inf
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vision_line.config.models import StreamSettings
 from vision_line.frames import (
@@ -92,7 +91,7 @@ class EventTracker:
         """
         self._camera = camera
         self._classes = tuple(classes)
-        self._thresholds = class_thresholds(classes, settings, default_threshold)
+        self._thresholds: list[float] = class_thresholds(classes, settings, default_threshold).tolist()
         self._reject = [_reject_threshold(settings, name) for name in classes]
         self._warn = [_warn_threshold(settings, name) for name in classes]
         self._harmless = {number for number, name in enumerate(classes) if name in settings.accept_classes}
@@ -125,10 +124,13 @@ class EventTracker:
             return []
         tracker, events = self._tracker_for(frame.size_wh)
         tracker.lost_after_s = self._lost_after_s
-        step = tracker.update(detections, self._is_hit(detections), self._clock_s)
+        boxes, scores, numbers = detections.xyxy.tolist(), detections.score.tolist(), detections.class_id.tolist()
+        is_hit = [score >= self._thresholds[number] for score, number in zip(scores, numbers, strict=True)]
+        step = tracker.update(detections, is_hit, self._clock_s)
         self._observed = step.observed + step.duplicate_hits
         for track, row in self._observed:
-            self._observe(track, detections, row, frame)
+            seen = Observation(frame.sequence, scores[row], tuple(boxes[row]), detections.outline(row))
+            self._observe(track, seen, numbers[row], frame)
         events += self._changes(step.observed)
         return events + self._end(step.ended)
 
@@ -211,13 +213,7 @@ class EventTracker:
         self._tracker = BeltTracker(_visible(self._roi, size_wh), size_wh, self._min_hits, self._numbers)
         return self._tracker, ended
 
-    def _is_hit(self, detections: Detections) -> NDArray[np.bool_]:
-        return np.asarray(detections.score >= self._thresholds[detections.class_id])
-
-    def _observe(self, track: Track, detections: Detections, row: int, frame: Frame) -> None:
-        x1, y1, x2, y2 = detections.xyxy[row].tolist()
-        score, class_id = float(detections.score[row]), int(detections.class_id[row])
-        observation = Observation(frame.sequence, score, (x1, y1, x2, y2), detections.outline(row))
+    def _observe(self, track: Track, observation: Observation, class_id: int, frame: Frame) -> None:
         defect = self._defects.get(track.number)
         if defect is None:
             at_s = frame.captured_s
@@ -232,7 +228,7 @@ class EventTracker:
             )
             self._defects[track.number] = defect
         best = defect.scores.setdefault(class_id, [])
-        best.append(score)
+        best.append(observation.score)
         best.sort(reverse=True)
         del best[2:]
         own = defect.class_id if defect.event_id else track.class_id

@@ -9,12 +9,11 @@ a wrong shift, because it moved all tracks alike.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import count
 from math import hypot, sqrt
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vision_line.frames import Detections
 from vision_line.inspection.tracking.association import SAME_SPOT_IOU, DetectionRow, Track, match_rows, rows_of
@@ -39,8 +38,7 @@ CERTAIN_GATE = 2.0
 SHORTEST_DT_S = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class TrackUpdate:
+class TrackUpdate(NamedTuple):
     """What one frame changed: (track, row of the detections) pairs, and tracks that ended."""
 
     observed: list[tuple[Track, int]]
@@ -74,7 +72,7 @@ class BeltTracker:
         #: A track ends that was not observed for so long, or for longer where frames are rare while there are tracks.
         self.lost_after_s = LOST_AFTER_S
 
-    def update(self, detections: Detections, is_hit: NDArray[np.bool_], at_s: float) -> TrackUpdate:
+    def update(self, detections: Detections, is_hit: Sequence[bool], at_s: float) -> TrackUpdate:
         """Match one frame's detections. `is_hit` (n,) marks those that may start a track."""
         self._keep_period(at_s)
         if not self.tracks and not len(detections):
