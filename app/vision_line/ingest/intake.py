@@ -295,6 +295,9 @@ class Opening:
         before_s, self._before_s = self._before_s, arrived_s
         if before_s is None:
             return self._is_open
+        if not (self._is_open or age.is_quick):  # nearly all
+            self._known_s = min(self._known_s, age.fell_s)
+            return False
         if self._is_open:
             self._left_s -= arrived_s - before_s
         fell = age.fell_s - self._known_s > self._fall_s

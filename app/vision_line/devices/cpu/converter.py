@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The CPU's fast path of the preprocessing definition: a decoded frame straight into a network input.
 
-OpenCV does each step in one call on the whole frame. Every call gives up the GIL once, and every image written between
-two of them has to come back through the caches, so their number counts as much as their time. The result stays within 2
-of 255 of the definition: planes are rounded to 8 bit between resampling and colour, the definition keeps six more bits.
+Each step is one call on the whole frame, of OpenCV or NumPy. Every call gives up the GIL once, and every image written
+between two of them has to come back through the caches, so their number counts as much as their time. The result stays
+within 2 of 255 of the definition: planes are rounded to 8 bit between resampling and colour, the definition keeps six
+more bits.
 """
 
 from __future__ import annotations
@@ -25,8 +26,7 @@ from vision_line.ports import ShapeHW
 #: Canvases kept, one for each pair of frame and input size; more sizes than this evict the oldest.
 MAX_CANVASES = 32
 
-_TO_FLOAT = np.arange(256, dtype=np.float32) * SCALE
-_PADDING = _TO_FLOAT[PADDING_VALUE]
+_PADDING = np.float32(PADDING_VALUE) * SCALE
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ class Converter:
         (left, top), (width, height) = box.left_top, box.content_wh
         rows = out.reshape(out.shape[0], -1)  # as if of one channel
         content = rows[top : top + height, 3 * left : 3 * (left + width)]
-        cv2.LUT(pixels.reshape(height, -1), _TO_FLOAT, dst=content)
+        np.multiply(pixels.reshape(height, -1), SCALE, out=content)  # half the time of OpenCV's table of 256 floats
         rows[:top] = rows[top + height :] = _PADDING
         if width < out.shape[1]:
             rows[:, : 3 * left] = rows[:, 3 * (left + width) :] = _PADDING

@@ -188,7 +188,7 @@ def _class_ids(numbers: Output, classes: int) -> ClassIds:
 
 def _check_numbers(values: Output) -> None:
     # not-a-number compares false, so a broken engine would look like a good part
-    if not np.isfinite(values).all():
+    if not np.logical_and.reduce(np.isfinite(values), axis=None):  # `all` takes twice as long for a few values
         raise RunError("the engine returned scores, boxes or classes that are not numbers")
 
 

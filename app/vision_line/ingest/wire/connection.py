@@ -19,7 +19,7 @@ MAX_JUNK_BYTES = 1 << 20  # some cameras put a few bytes between packets; this m
 BUFFER_BYTES = 256 << 10  # holds the largest message, or the largest packet and some
 
 _DOLLAR = 0x24
-_PREFIX = struct.Struct(">BBH")  # of a packet: the dollar sign, its channel and its size
+_PREFIX = struct.Struct(">HH")  # of a packet: the dollar sign with its channel, and its size
 _PREFIX_BYTES = _PREFIX.size
 _MEDIA_CHANNELS = 16  # packets of higher channels are not looked for where the place in the stream was lost
 _LINE_ENDS = frozenset(b"\r\n")
@@ -80,17 +80,19 @@ class Framer:
 
         They are valid until more is read.
         """
-        buffer, view, at, end = self._buffer, self._view, self._at, self._end
+        buffer, view, unpack = self._buffer, self._view, _PREFIX.unpack_from
+        wanted = _DOLLAR << 8 | channel
+        at, end = self._at + _PREFIX_BYTES, self._end  # `at` is where a packet begins, behind its prefix
         run = []
-        while end - at >= _PREFIX_BYTES:
-            mark, found, size = _PREFIX.unpack_from(buffer, at)
-            following = at + _PREFIX_BYTES + size
-            if mark != _DOLLAR or found != channel or following > end:
+        while at <= end:
+            mark, size = unpack(buffer, at - _PREFIX_BYTES)
+            following = at + size
+            if mark != wanted or following > end:
                 break
-            run.append(view[at + _PREFIX_BYTES : following])
-            at = following
+            run.append(view[at:following])
+            at = following + _PREFIX_BYTES
         if run:
-            self._at, self._junk = at, 0
+            self._at, self._junk = at - _PREFIX_BYTES, 0
         return run
 
     def _packet(self) -> Interleaved | None:

@@ -43,6 +43,10 @@ class Fragments:
         size, unpack = self.layout.size, self.layout.unpack_from
         for data in run:
             flags, number, shared, header = unpack(data) if len(data) >= size else _NO_FRAGMENT
+            if number == following and packet and (flags, shared, header) == unit:  # nearly all: it goes on
+                more.append(data)
+                following += 1
+                continue
             if number == following and packet and (flags & ~_MARKER, shared, header & ~END) == unit:
                 more.append(data)
                 packet.last = bool(flags & _MARKER)
