@@ -148,7 +148,8 @@ class Session:
                 self._close_decoder()
                 self._let_go()
         except SourceError as exc:
-            return SessionEnd(exc)
+            # without its traceback, which leads to the decoder: the error is remembered until the next connection ends
+            return SessionEnd(SourceError(exc.camera, exc.code, exc.detail))
         except DeviceError as exc:  # a frame could not be copied from the device for the health check
             return SessionEnd(SourceError(self._name, SourceErrorCode.FAILED, str(exc)))
         except Exception as exc:  # noqa: BLE001  a fault that one camera provokes must not stop the others
@@ -243,7 +244,8 @@ class Session:
         self._decoder = self._open_decoder(self._name, origin, colour_override(self._stream))
 
     def _let_go(self) -> None:
-        """Release what was kept for later frames: a connection may be remembered for longer than it lasts."""
+        """Release frames and the codec: a connection may be remembered for longer than it lasts."""
+        self._origin = self._numbered = self._numbers = None
         self._reordering.clear()
         self._intake.let_go()
 

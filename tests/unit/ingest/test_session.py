@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import gc
 import time
+import weakref
 from collections.abc import Iterator
 from itertools import count
 
@@ -16,7 +18,7 @@ from tests.unit.ingest.session_runs import CLOSED, FRAMES, PERIOD, encoded, flus
 from vision_line.config.models import Stream
 from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.encoded import EncodedFrame, joined_taps
-from vision_line.errors import SourceErrorCode
+from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import DropCause
 from vision_line.ingest import session as sessions
 from vision_line.ingest.camera_clock import Clocks
@@ -99,6 +101,51 @@ def test_a_frame_without_its_video_is_an_error_and_not_passed_over(monkeypatch: 
     assert session.end.error.code is SourceErrorCode.INTERNAL
     counts = mailbox.counts()
     assert (counts.arrived, sum(counts.dropped.values())) == (1, 1)
+
+
+class Video:
+    """A video of which one can see whether anybody holds it."""
+
+    type = "video"
+
+    def __init__(self, codec_context: av.VideoCodecContext) -> None:
+        self.codec_context = codec_context
+
+
+class Lost(OneFrame):
+    """A source that is lost after some frames."""
+
+    def __init__(self, frames: list[EncodedFrame]) -> None:
+        self._frames = frames
+
+    def __iter__(self) -> Iterator[EncodedFrame]:
+        """Yield them."""
+        yield from self._frames
+        try:
+            raise ConnectionResetError
+        except OSError as exc:
+            raise SourceError("cam1", SourceErrorCode.ENDED, "it is gone") from exc
+
+
+def test_a_lost_connection_holds_no_decoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its error is remembered until the next one ends: a decoder of 640 x 360 beside each camera's own is 3 MB."""
+    sent_video, packets = sent(CLOSED)
+    video = Video(unopened(sent_video).codec_context)
+    held, mailbox = weakref.ref(video), NewestFrame(lambda: None)
+    source = Lost([encoded(packet, video) for packet in packets[:PERIOD]])
+    del video
+    gc.disable()  # nobody knows when it comes by: what was there at a run's start is never looked at again
+    try:
+        session = run_to_end(source, mailbox, None, monkeypatch)
+        monkeypatch.undo()
+        del source
+        assert held() is None
+    finally:
+        gc.enable()
+    assert session.end is not None
+    assert session.end.error is not None
+    assert (session.end.error.code, session.end.error.detail) == (SourceErrorCode.ENDED, "it is gone")
+    assert mailbox.counts().decoded > 0
 
 
 def test_who_is_called_for_the_first_frame_finds_it_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
