@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
-from math import inf
 
 from vision_line.errors import RunError
 from vision_line.frames import OWN_MODEL, ClassIds, Detections, Frame, Inspection, Scores
@@ -79,12 +78,11 @@ class SeveralModels:
         """Return how many batches can be submitted now, of whichever models."""
         if self._closed:
             return 0
-        fewest, busy = inf, 0
-        for member in self._members.values():
-            slots = member.device.description.slots
-            fewest = min(fewest, slots)
-            busy += slots - member.device.free_slots()
-        return max(0, int(fewest) - busy)
+        if len(self._members) == 1:  # nearly always, and asked for with every frame
+            return self._members[OWN_MODEL].device.free_slots()
+        devices = [member.device for member in self._members.values()]
+        busy = sum(device.description.slots - device.free_slots() for device in devices)
+        return max(0, min(device.description.slots for device in devices) - busy)
 
     def submit(self, model: str, frames: Sequence[Frame]) -> None:
         """Give a model's device `frames`, all of one input shape."""
