@@ -199,7 +199,9 @@ class Inspection:
 
     def judged(self, counting: Detections, recipe: str, criteria: int) -> Inspection:
         """Return it with the detections that count under these settings."""
-        return Inspection(self.frame, counting, self.submitted_s, self.finished_s, recipe, criteria, self.model)
+        return Inspection(
+            self.frame, counting, self.submitted_s, self.finished_s, recipe, criteria=criteria, model=self.model
+        )
 
 
 class Verdict(StrEnum):

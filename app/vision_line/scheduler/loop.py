@@ -201,11 +201,11 @@ class Scheduler:
             index,
             frame.captured_s,
             self._device.shape_for(model, frame.size_wh),
-            inf if pipeline.rests else pipeline.last_turn,
-            pipeline.not_before_s,
-            pipeline.max_staleness_s,
-            pipeline.live and pipeline.inspect_period_s > 0,
-            model,
+            last_turn=inf if pipeline.rests else pipeline.last_turn,
+            not_before_s=pipeline.not_before_s,
+            max_staleness_s=pipeline.max_staleness_s,
+            capped=pipeline.live and pipeline.inspect_period_s > 0,
+            model=model,
         )
 
     def _drop(self, plan: BatchPlan, waiting: Sequence[tuple[CameraPipeline, Frame]]) -> None:

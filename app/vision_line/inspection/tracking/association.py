@@ -67,7 +67,7 @@ def rows_of(detections: Detections, is_hit: Sequence[bool]) -> list[DetectionRow
         strict=True,
     )
     return [
-        DetectionRow((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id, score, hit)
+        DetectionRow((x1 + x2) / 2, (y1 + y2) / 2, x2 - x1, y2 - y1, class_id=class_id, score=score, is_hit=hit)
         for (x1, y1, x2, y2), class_id, score, hit in columns
     ]
 
