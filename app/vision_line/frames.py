@@ -197,7 +197,7 @@ class Inspection:
     criteria: int = 0
     model: str = OWN_MODEL
 
-    def judged(self, counting: Detections, recipe: str, criteria: int) -> Inspection:
+    def evaluated(self, counting: Detections, recipe: str, criteria: int) -> Inspection:
         """Return it with the detections that count under these settings."""
         return Inspection(
             self.frame, counting, self.submitted_s, self.finished_s, recipe, criteria=criteria, model=self.model

@@ -262,7 +262,7 @@ class Scheduler:
                 raise RunError(f"camera {frame.camera}: frame {frame.sequence} was inspected by another model")
             tracked, kept = pipeline.keep(inspection.detections, frame.size_wh)
             events = pipeline.tracker.update(frame, tracked)
-            seen = inspection.judged(kept, pipeline.recipe, pipeline.criteria)
+            seen = inspection.evaluated(kept, pipeline.recipe, pipeline.criteria)
             self._log.write_inspection(seen, events)
             if self._watcher is not None:
                 self._watcher.result(seen, events, pipeline.tracker.shown, pipeline.tracker.tracks)
