@@ -140,8 +140,7 @@ class Detections:
     """Columns of n detections of one frame, in pixels of the camera's frame; checked once, then trusted.
 
     Of rotated boxes `outlines` are the corners, and `xyxy` the upright boxes around them, cut at the frame's edge;
-    None: all boxes are upright. Nobody changes them: not frozen, because several are made for
-    every inspected frame.
+    None: all boxes are upright. Nobody changes them: not frozen, because several are made for every inspected frame.
     """
 
     xyxy: Boxes
