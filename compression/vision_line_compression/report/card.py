@@ -96,6 +96,9 @@ class RowKind(StrEnum):
 #: What the product is held against, in words.
 PARENTS = {RowKind.PARENT: "parent", RowKind.LONGER: "parent trained longer"}
 
+#: The parent in INT8 without any training.
+PARENTS_INT8 = (RowKind.PARENT_INT8, RowKind.PARENT_INT8_NNCF)
+
 
 class ReportRow(FrozenModel):
     """One model of the report."""
@@ -113,9 +116,13 @@ class ReportRow(FrozenModel):
     difference: PairedDifference | None = None
     """This model minus the better parent; null for that parent itself and for what was not run."""
     again: tuple[TrainedAgain, ...] = ()
-    """What `report.seeds` gave; `difference` and `from_float` are then those of the means over all trainings."""
+    """What `report.seeds` gave; differences are then those of the means over all trainings."""
     from_float: PairedDifference | None = None
     """An INT8 model minus the float model that was quantized; null for others and in older reports."""
+    control_of: RowKind | None = None
+    """What a control varies, or has to be held against: a model of the product of the same precision; null for others."""
+    from_product: PairedDifference | None = None
+    """A control minus `control_of`: what the one thing that it does otherwise changes; null likewise."""
     speedup: Figure | None = None
     """Throughput as a multiple of the parent's in interleaved rounds; null where it was not measured."""
     engine_speedup: Figure | None = None
@@ -215,7 +222,7 @@ class ReportCard(Document):
     identity: Identity
     """What it is about."""
     headline: Headline
-    """The product in eight figures."""
+    """The product in nine figures."""
     product: RowKind
     """The row that the bundle holds."""
     reference: RowKind

@@ -36,6 +36,7 @@ from vision_line_compression.prune.plan import PruningPlan
 from vision_line_compression.quantize.encodings import UNSIGNED
 from vision_line_compression.report.card import (
     PARENTS,
+    PARENTS_INT8,
     Headline,
     Identity,
     KeptChannels,
@@ -103,8 +104,8 @@ def build_card(
 ) -> ReportCard:
     """Put the card together; `dataset` is what all of `runs` were evaluated on, `plans` those of all steps in order.
 
-    Every run is compared with the better parent, and INT8 with `float_product`, the model that was quantized, with
-    intervals from images drawn anew, or from what `group` puts together. Of models that were trained several times
+    Every run is compared with the better parent, INT8 with `float_product`, the model that was quantized, and a control
+    with what it is a control of, with intervals from images drawn anew, or from what `group` puts together. Of models that were trained several times
     the differences are those of the means. Gates judge the model that ships, by exact intervals.
 
     Raises:
@@ -122,10 +123,12 @@ def build_card(
         kind: drawing.compared(ours, drawn[reference]) for kind, ours in drawn.items() if kind is not reference
     }
     rounded = {
-        kind: drawing.compared_in_pairs(ours, drawn[float_product])
+        kind: drawing.compared_in_pairs(ours, drawn[quantized])
         for kind, ours in drawn.items()
-        if kind.group is RowGroup.INT8 and float_product is not None
+        if (quantized := _quantized(kind, float_product)) is not None
     }
+    controls = {kind: own for kind in runs if (own := _varied(kind, runs, product)) is not None}
+    varied = {kind: drawing.compared(drawn[kind], drawn[own]) for kind, own in controls.items()}
     parents = {words: runs[kind].evaluation for kind, words in PARENTS.items() if kind in runs}
     checked = (*_checked(runs, product, parents, gates), *check_robustness(robustness, gates))
     shown = {kind: replace(run, evaluation=drawing.shown(run)) for kind, run in runs.items()}
@@ -137,7 +140,17 @@ def build_card(
         reference=reference,
         passed=all(gate.passed for gate in checked),
         gates=checked,
-        rows=tuple(_row(kind, shown.get(kind), differences.get(kind), rounded.get(kind)) for kind in RowKind),
+        rows=tuple(
+            _row(kind, shown.get(kind)).model_copy(
+                update={
+                    "difference": differences.get(kind),
+                    "from_float": rounded.get(kind),
+                    "control_of": controls.get(kind),
+                    "from_product": varied.get(kind),
+                }
+            )
+            for kind in RowKind
+        ),
         kept_channels=kept_channels(plans),
         sensitivity=sensitivity_curves(plans[-1]) if plans else (),
         robustness=robustness,
@@ -249,9 +262,26 @@ def sensitivity_curves(plan: PruningPlan) -> tuple[SensitivityCurve, ...]:
     )
 
 
-def _row(
-    kind: RowKind, run: MeasuredRun | None, difference: PairedDifference | None, from_float: PairedDifference | None
-) -> ReportRow:
+def _quantized(kind: RowKind, float_product: RowKind | None) -> RowKind | None:
+    """Return the float model that a model in INT8 was made of."""
+    if kind in PARENTS_INT8:
+        return RowKind.PARENT
+    return float_product if kind.group is RowGroup.INT8 else None
+
+
+def _varied(kind: RowKind, runs: Mapping[RowKind, MeasuredRun], product: RowKind) -> RowKind | None:
+    """Return what of the product a control is held against: the product itself in INT8, its trained model in float.
+
+    That is the one before quantization-aware training, and before a choice, neither of which controls have.
+    """
+    if kind in PARENTS_INT8:
+        return product
+    if kind.group is not RowGroup.CONTROL or kind in (RowKind.LONGER, RowKind.TEACHER):
+        return None
+    return next((own for own in (RowKind.DISTILLED, RowKind.RECOVERED) if own in runs), None)
+
+
+def _row(kind: RowKind, run: MeasuredRun | None) -> ReportRow:
     if run is None:
         return ReportRow(kind=kind, title=kind.heading, note=kind.note)
     return ReportRow(
@@ -261,8 +291,6 @@ def _row(
         epochs=run.epochs,
         evaluation=run.evaluation,
         again=tuple(_trained_again(seed, one.evaluation) for seed, one in run.again.items()),
-        difference=difference,
-        from_float=from_float,
         speedup=run.speedup,
         engine_speedup=run.engine_speedup,
     )

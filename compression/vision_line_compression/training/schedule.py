@@ -203,6 +203,13 @@ def plan_epochs(settings: RecoverSettings, parent_epochs: int | None) -> int:
     return max(1, round(settings.share * parent_epochs))
 
 
+def plan_training(name: str, epochs: int, train: TrainSettings, seed: int) -> Schedule:
+    """Return the one phase of a training that is no fine-tuning: the base rate along a cosine, after a warm-up."""
+    settings = train.model_copy(update={"warmup_epochs": min(3.0, epochs / 10)})
+    phase = Phase(name=name, epochs=epochs, rate=settings.base_rate, final_share=0.01)
+    return Schedule(phases=(phase,), train=settings, seed=seed)
+
+
 def plan_fine_tuning(settings: RecoverSettings, train: TrainSettings, parent_epochs: int | None, seed: int) -> Schedule:
     """Return the two phases: gently until settled, then most of the base rate along a cosine.
 

@@ -259,6 +259,41 @@ def test_int8_is_compared_with_the_float_model_that_was_quantized(
     assert "against its float model" in render_page(card)
 
 
+def test_a_control_is_compared_with_what_it_varies(
+    predictions: Predictions, evaluation: Evaluation, model: Model, dataset: Dataset
+) -> None:
+    """The better parent says nothing of one change: a float control is held against the product's own float model."""
+    fewer = replace(predictions, detections=tuple(found[::3] for found in predictions.detections))
+    same, worse = (
+        MeasuredRun(measure(found, model, dataset, EvaluationSettings()), found) for found in (predictions, fewer)
+    )
+    runs = {
+        RowKind.PARENT: worse, RowKind.RECOVERED: worse, RowKind.DISTILLED: same, RowKind.INT8_MAX: worse,
+        RowKind.LONGER: same, RowKind.UNIFORM: worse, RowKind.PARENT_INT8: same,
+    }  # fmt: skip
+
+    card = build_card(
+        identity_of(dataset), runs, RowKind.INT8_MAX, dataset, GateSettings(),
+        float_product=RowKind.DISTILLED, resamples=10,
+    )  # fmt: skip
+
+    assert {row.kind: row.control_of for row in card.rows if row.control_of is not None} == {
+        RowKind.UNIFORM: RowKind.DISTILLED,
+        RowKind.PARENT_INT8: RowKind.INT8_MAX,
+    }
+    point, before = worse.evaluation.operating[0], evaluation.operating[0]
+    missed = (point.missed - before.missed) / before.boxes
+    uniform, exported = card.row(RowKind.UNIFORM), card.row(RowKind.PARENT_INT8)
+    assert uniform.from_product is not None
+    assert uniform.from_product.miss_rate.value == pytest.approx(missed, abs=1e-6)
+    assert exported.from_product is not None
+    assert exported.from_product.miss_rate.value == pytest.approx(-missed, abs=1e-6)
+    assert exported.from_float is not None  # against the parent, which it was made of
+    assert exported.from_float.miss_rate.value == pytest.approx(-missed, abs=1e-6)
+    assert card.row(RowKind.LONGER).from_product is None
+    assert "against Distilled: mAP50-95" in " ".join(render_page(card).split())
+
+
 def test_groups_of_images_widen_what_a_report_shows(
     predictions: Predictions, evaluation: Evaluation, dataset: Dataset
 ) -> None:

@@ -13,7 +13,6 @@ from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.network.family import scaled_width, with_classes
 from vision_line_compression.pipeline.context import Context, TrainedModel
-from vision_line_compression.pipeline.recipe import Recipe
 from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.distill import distill
 from vision_line_compression.pipeline.steps.prune import PRUNED
@@ -21,7 +20,7 @@ from vision_line_compression.pipeline.steps.train import train
 from vision_line_compression.prune.apply import apply_plan
 from vision_line_compression.prune.planner import plan_pruning
 from vision_line_compression.prune.settings import Budget, PruneSettings
-from vision_line_compression.training.schedule import Phase, Schedule
+from vision_line_compression.training.schedule import plan_training
 
 NARROW = "narrow.pt"
 
@@ -43,7 +42,7 @@ def narrow_from_scratch(context: Context, pruned: Stage, product_epochs: int) ->
     stage = context.stage("narrow-build", work, {"seed": recipe.seed}, after=(pruned,))
     epochs = (recipe.parent.epochs or 0) + product_epochs
     return TrainedModel(
-        train(context, "narrow", context.output(stage, NARROW), _schedule(recipe, "scratch", epochs)), epochs
+        train(context, "narrow", context.output(stage, NARROW), plan_training("scratch", epochs, recipe.train, recipe.seed)), epochs
     )
 
 
@@ -69,15 +68,9 @@ def narrow_from_pretrained(context: Context, pruned: Stage, product_epochs: int)
     stage = context.stage("narrow-pretrained-build", work, key, after=(pruned,))
     taught = 0 if recipe.distill is None else recipe.distill.epochs
     epochs = (recipe.parent.epochs or 0) + product_epochs - taught
-    schedule = _schedule(recipe, "pretrained", epochs)
+    schedule = plan_training("pretrained", epochs, recipe.train, recipe.seed)
     trained = train(context, "narrow-pretrained", context.output(stage, NARROW), schedule)
     return distill(context, "narrow-pretrained-distill", TrainedModel(trained, epochs))
-
-
-def _schedule(recipe: Recipe, name: str, epochs: int) -> Schedule:
-    settings = recipe.train.model_copy(update={"warmup_epochs": min(3.0, epochs / 10)})
-    phase = Phase(name=name, epochs=epochs, rate=settings.base_rate, final_share=0.01)
-    return Schedule(phases=(phase,), train=settings, seed=recipe.seed)
 
 
 def write_narrow_network(parent: Checkpoint, example: Path, folder: Path, size_hw: ShapeHW, seed: int) -> Path:
