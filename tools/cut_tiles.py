@@ -4,8 +4,8 @@
     python -m tools.cut_tiles deeppcb/data.yaml tiles --side 128 --with-boxes train=600 val=150 test=700
 
 Tiles lie on a grid that reaches the images' edges. One that would cut through a box is left out, and so is one whose
-pixels are there already: in any split, `test` first. Of the rest as many are kept as are asked for, those with the smallest
-hash of their name, so that the same command cuts the same tiles anywhere.
+pixels are there already: in any split, `test` first. Of the rest as many are kept as are asked for, those with the
+smallest hash of their name, so that the same command cuts the same tiles anywhere.
 """
 
 from __future__ import annotations

@@ -4,13 +4,13 @@
     python -m tools.train_parent compression/recipes/bsdata.toml --start yolov8n.pt --data bsdata/data.yaml -o bsdata.pt
 
 needs the `compress` extra. `--start` may have been trained on other classes. Interrupted, the same command goes on with
-the epoch after the last complete one. So the control `narrow-pretrained` has what the parent had: start, images, epochs.
+the epoch after the last complete one. So the control `narrow-pretrained` has what the parent had: start, images and
+epochs.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import shutil
 import sys
 from collections.abc import Sequence
@@ -70,7 +70,7 @@ def train(recipe_file: Path, start: Path, data_yaml: Path | None, output: Path) 
     made = recover(work / "start.pt", link_training_data(work / "data", splits), schedule, work / "phases")
     partial = output.with_suffix(".partial")
     shutil.copyfile(made, partial)
-    os.replace(partial, output)
+    partial.replace(output)
     shutil.rmtree(work)
 
 

@@ -105,8 +105,9 @@ def build_card(
     """Put the card together; `dataset` is what all of `runs` were evaluated on, `plans` those of all steps in order.
 
     Every run is compared with the better parent, INT8 with `float_product`, the model that was quantized, and a control
-    with what it is a control of, with intervals from images drawn anew, or from what `group` puts together. Of models that were trained several times
-    the differences are those of the means. Gates judge the model that ships, by exact intervals.
+    with what it is a control of, with intervals from images drawn anew, or from what `group` puts together. Of models
+    that were trained several times the differences are those of the means. Gates judge the model that ships, by exact
+    intervals.
 
     Raises:
         ConfigError: the parent or the product was not run, or the evaluations cannot be compared.

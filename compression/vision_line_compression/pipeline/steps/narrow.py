@@ -41,9 +41,8 @@ def narrow_from_scratch(context: Context, pruned: Stage, product_epochs: int) ->
 
     stage = context.stage("narrow-build", work, {"seed": recipe.seed}, after=(pruned,))
     epochs = (recipe.parent.epochs or 0) + product_epochs
-    return TrainedModel(
-        train(context, "narrow", context.output(stage, NARROW), plan_training("scratch", epochs, recipe.train, recipe.seed)), epochs
-    )
+    schedule = plan_training("scratch", epochs, recipe.train, recipe.seed)
+    return TrainedModel(train(context, "narrow", context.output(stage, NARROW), schedule), epochs)
 
 
 def narrow_from_pretrained(context: Context, pruned: Stage, product_epochs: int) -> TrainedModel:

@@ -40,7 +40,8 @@ def test_a_parent_begins_with_other_classes(
 
 def test_how_long_has_to_be_said(bench: Bench, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A recipe without `parent.epochs` is refused."""
-    bench.recipe.write_text(bench.recipe.read_text().replace('checkpoint = "missing.pt"\nepochs = 1', 'checkpoint = "m.pt"'))
+    text = bench.recipe.read_text()
+    bench.recipe.write_text(text.replace('checkpoint = "missing.pt"\nepochs = 1', 'checkpoint = "missing.pt"'))
 
     assert train_parent.main([str(bench.recipe), "--start=m.pt", f"--output={tmp_path / 'made.pt'}"]) == 2
     assert "parent.epochs" in capsys.readouterr().err
