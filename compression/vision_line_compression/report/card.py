@@ -120,7 +120,7 @@ class ReportRow(FrozenModel):
     from_float: PairedDifference | None = None
     """An INT8 model minus the float model that was quantized; null for others and in older reports."""
     control_of: RowKind | None = None
-    """What a control varies or has to be held against: a model of the product, in INT8 or float alike; null for others."""
+    """What a control varies or has to be held against: a model of the product, in the same precision; else null."""
     from_product: PairedDifference | None = None
     """A control minus `control_of`: what the one thing that it does otherwise changes; null likewise."""
     speedup: Figure | None = None
