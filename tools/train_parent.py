@@ -55,6 +55,7 @@ def train(recipe_file: Path, start: Path, data_yaml: Path | None, output: Path) 
     from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
     from vision_line_compression.network.family import with_classes
     from vision_line_compression.pipeline.recipe import load_recipe
+    from vision_line_compression.progress import ProgressDisplay
     from vision_line_compression.training.fine_tuning import link_training_data, recover
     from vision_line_compression.training.schedule import plan_training
 
@@ -67,7 +68,9 @@ def train(recipe_file: Path, start: Path, data_yaml: Path | None, output: Path) 
     work = output.with_suffix(".training")
     save_checkpoint(with_classes(opened, classes, recipe.seed), work / "start.pt", replace(opened, classes=classes))
     schedule = plan_training("parent", recipe.parent.epochs, recipe.train, recipe.seed)
-    made = recover(work / "start.pt", link_training_data(work / "data", splits), schedule, work / "phases")
+    data = link_training_data(work / "data", splits)
+    with ProgressDisplay().stage("parent") as progress:
+        made = recover(work / "start.pt", data, schedule, work / "phases", report=progress)
     partial = output.with_suffix(".partial")
     shutil.copyfile(made, partial)
     partial.replace(output)
