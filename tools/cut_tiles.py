@@ -101,7 +101,7 @@ def tiles_of(image: LabelledImage, side: int) -> Iterator[Tile]:
                 continue
             _, png = cv2.imencode(".png", pixels[y : y + side, x : x + side])
             centres, extents = (xyxy[:, :2] + xyxy[:, 2:]) / 2, xyxy[:, 2:] - xyxy[:, :2]
-            boxes = np.column_stack((image.class_id, centres / side, extents / side))
+            boxes: NDArray[np.float64] = np.column_stack((image.class_id, centres / side, extents / side))
             yield Tile(f"{image.path.stem}_{y}_{x}", png.tobytes(), boxes[touched])
 
 
