@@ -129,7 +129,7 @@ def build_card(
         if (quantized := _quantized(kind, float_product)) is not None
     }
     controls = {kind: own for kind in runs if (own := _varied(kind, runs, product)) is not None}
-    varied = {kind: drawing.compared(drawn[kind], drawn[own]) for kind, own in controls.items()}
+    varied = {kind: (own, drawing.compared(drawn[kind], drawn[own])) for kind, own in controls.items()}
     parents = {words: runs[kind].evaluation for kind, words in PARENTS.items() if kind in runs}
     checked = (*_checked(runs, product, parents, gates), *check_robustness(robustness, gates))
     shown = {kind: replace(run, evaluation=drawing.shown(run)) for kind, run in runs.items()}
@@ -142,15 +142,7 @@ def build_card(
         passed=all(gate.passed for gate in checked),
         gates=checked,
         rows=tuple(
-            _row(kind, shown.get(kind)).model_copy(
-                update={
-                    "difference": differences.get(kind),
-                    "from_float": rounded.get(kind),
-                    "control_of": controls.get(kind),
-                    "from_product": varied.get(kind),
-                }
-            )
-            for kind in RowKind
+            _row(kind, shown.get(kind), differences.get(kind), rounded.get(kind), varied.get(kind)) for kind in RowKind
         ),
         kept_channels=kept_channels(plans),
         sensitivity=sensitivity_curves(plans[-1]) if plans else (),
@@ -282,7 +274,13 @@ def _varied(kind: RowKind, runs: Mapping[RowKind, MeasuredRun], product: RowKind
     return next((own for own in (RowKind.DISTILLED, RowKind.RECOVERED) if own in runs), None)
 
 
-def _row(kind: RowKind, run: MeasuredRun | None) -> ReportRow:
+def _row(
+    kind: RowKind,
+    run: MeasuredRun | None,
+    difference: PairedDifference | None,
+    from_float: PairedDifference | None,
+    varied: tuple[RowKind, PairedDifference] | None,
+) -> ReportRow:
     if run is None:
         return ReportRow(kind=kind, title=kind.heading, note=kind.note)
     return ReportRow(
@@ -292,6 +290,10 @@ def _row(kind: RowKind, run: MeasuredRun | None) -> ReportRow:
         epochs=run.epochs,
         evaluation=run.evaluation,
         again=tuple(_trained_again(seed, one.evaluation) for seed, one in run.again.items()),
+        difference=difference,
+        from_float=from_float,
+        control_of=None if varied is None else varied[0],
+        from_product=None if varied is None else varied[1],
         speedup=run.speedup,
         engine_speedup=run.engine_speedup,
     )
