@@ -97,6 +97,13 @@ def records(tmp_path: Path) -> Path:
     return tmp_path / "records"
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have logs write all that waits when they are closed, on however busy a machine."""
+    for limit in ("CLOSE_EVIDENCE_S", "CLOSE_REVIEW_S", "CLOSE_CLIPS_S", "CLOSE_COMMIT_S"):
+        monkeypatch.setattr(f"vision_line.records.log.{limit}", 60.0)
+
+
 @pytest.fixture
 def open_log(records: Path) -> Iterator[Callable[..., SqliteLog]]:
     """Open a log on `records`, closed after the test; keywords are `[record]` keys."""
