@@ -108,9 +108,9 @@ def tapped(log: SqliteLog) -> Ring:
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
 def test_a_clip_has_what_the_camera_sent(open_clips: OpenClips, records: Path, wait_until: Wait, codec: str) -> None:
     """From the keyframe before the pre-roll to the end of the post-roll, byte for byte, each frame at its time."""
-    log = open_clips()
+    log, units = open_clips(), encode(codec, frames=100)
     now_s = time.monotonic()
-    sender = Sender(tapped(log), encode(codec, frames=100), codec)
+    sender = Sender(tapped(log), units, codec)
     sender.send(100, now_s)  # the first one 3.96 s ago
     ended(log, "e1", now_s - 2.0, now_s - 1.0)
     (row,) = written(records, wait_until)
