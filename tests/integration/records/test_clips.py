@@ -208,10 +208,10 @@ def test_other_codecs_are_encoded_anew(open_clips: OpenClips, records: Path, lin
 def test_damaged_images_and_other_sizes_are_said(open_clips: OpenClips, records: Path, wait_until: Wait) -> None:
     """A camera that sends JPEG: one bad image costs that image alone; what is scaled is counted."""
     log = open_clips()
-    now_s = time.monotonic()
     sizes = [(96, 160)] * 60 + [(192, 320)] * 40
     images = [cv2.imencode(".jpg", np.full((*size, 3), 90, np.uint8))[1].tobytes() for size in sizes]
     images[50] = images[50][:200]
+    now_s = time.monotonic()
     camera = Sender(tapped(log), [], "mjpeg")
     for number, image in enumerate(images):
         at_s = now_s - (99 - number) / FPS
@@ -335,10 +335,9 @@ def test_clips_leave_room_for_the_records(
 
 def test_the_oldest_clips_make_room(open_clips: OpenClips, records: Path, wait_until: Wait) -> None:
     """The space is kept; what went says why."""
-    log = open_clips(max_mb=1)
+    log, units = open_clips(max_mb=1), encode(frames=100, size_wh=(256, 144))
     now_s = time.monotonic()
-    sender = Sender(tapped(log), encode(frames=100, size_wh=(256, 144)))
-    sender.send(100, now_s)
+    Sender(tapped(log), units).send(100, now_s)
     for number in range(4):
         ended(log, f"e{number}", now_s - 2.0, now_s - 1.0)
         written(records, wait_until, number + 1)
