@@ -180,7 +180,7 @@ def test_every_near_miss_has_a_row_and_a_share_of_them_images(open_log: OpenLog,
     assert verified(records, images=True).draws == 60
 
 
-def test_too_many_frames_at_once_are_named(open_log: OpenLog, records: Path) -> None:
+def test_too_many_frames_at_once_are_named(open_log: OpenLog, records: Path, wait_until: WaitUntil) -> None:
     """Memory is bounded; what had no room is a row."""
     log = open_log()
     log.review.apply(review())
@@ -188,6 +188,7 @@ def test_too_many_frames_at_once_are_named(open_log: OpenLog, records: Path) -> 
     for frame in frames:
         log.review.inspected(make_inspection(frame), [candidate(frame, frame.sequence)])
     log.review.ended([candidate(frame, frame.sequence, CandidatePhase.MISSED) for frame in frames])
+    wait_until(lambda: len(rows_of(records, "near_misses")) == len(frames))  # closing waits for 5 s only
     log.close()
 
     missing = [row["missing"] for row in rows_of(records, "near_misses")]
