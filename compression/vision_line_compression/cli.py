@@ -332,12 +332,19 @@ def half(
 @cli.command()
 def prove(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="Bundle folder.")],
+    float_onnx: Annotated[
+        Path | None,
+        typer.Option("--float", metavar="ONNX", help="The float model that was quantized. Default: beside the bundle."),
+    ] = None,
 ) -> None:
-    """Add to a bundle its INT8 model for processors without VNNI, and the proof that checks engines."""
+    """Add to a bundle its model for processors without VNNI and for GPUs, and the proof that checks engines."""
     with reported_errors():
+        from vision_line.devices.model.model import open_model
         from vision_line_compression.bundle.bundle_proof import prove_bundle
+        from vision_line_compression.engines.precision import find_origin
 
-        typer.echo(f"{bundle}: {prove_bundle(bundle)}")
+        origin = find_origin(bundle, open_model(bundle), float_onnx, None)
+        typer.echo(f"{bundle}: {prove_bundle(bundle, float_onnx=origin.float_onnx)}")
 
 
 def _capabilities(text: str) -> list[int]:

@@ -12,7 +12,7 @@ import logging
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +21,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.cpu.openvino_engine import float_outputs
+from vision_line.devices.cuda.proven_engine import FP16_TOLERANCE
 from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
-from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleProof, BundleVariant
+from vision_line.devices.model.bundle import BUNDLE_FILE, WHOLLY_FLOAT16, Bundle, BundleProof, BundleVariant
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, drawn_images, pack_proof, shaped
 from vision_line.devices.preprocessing.definition import normalise
@@ -30,6 +31,7 @@ from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 from vision_line.simulator.scene import FPS, ScenePlan, draw_scene
 from vision_line_compression.bundle.bundle_writer import describe_bundle, replace_files
+from vision_line_compression.bundle.float_file import write_wholly_float16
 from vision_line_compression.network.onnx_file import load_model
 from vision_line_compression.quantize.encodings import SIGNED, UNSIGNED
 from vision_line_compression.quantize.float16 import (
@@ -44,9 +46,15 @@ from vision_line_compression.quantize.unsigned import write_unsigned
 logger = logging.getLogger(__name__)
 
 UNSIGNED_FILE, FLOAT16_FILE, WEIGHTS_FILE = "model.u8-7bit.onnx", "model.s8-fp16.onnx", "model.w8-fp16.onnx"
+WHOLLY_FLOAT16_FILE = "model.fp16.onnx"
 PROOF_FILE = "proof.npz"
-#: The variants that a bundle in the canonical encoding gets, and what writes them.
-_FILES = {UNSIGNED.name: UNSIGNED_FILE, FLOAT16_ENCODING: FLOAT16_FILE, WEIGHTS_ENCODING: WEIGHTS_FILE}
+#: The variants that a bundle in the canonical encoding gets, and what writes those that are made of its own file.
+_FILES = {
+    UNSIGNED.name: UNSIGNED_FILE,
+    FLOAT16_ENCODING: FLOAT16_FILE,
+    WEIGHTS_ENCODING: WEIGHTS_FILE,
+    WHOLLY_FLOAT16: WHOLLY_FLOAT16_FILE,
+}
 _WRITERS: dict[str, Callable[[Path, Path], Path]] = {
     UNSIGNED.name: write_unsigned,
     FLOAT16_ENCODING: write_float16,
@@ -78,26 +86,33 @@ _TELLING_SCORE = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What was added to a bundle; `detections` are those of the model's own variant at its first input shape."""
+    """What was added to a bundle, and why the FP16 variant was not although its float file was there.
 
-    variants: tuple[str, ...] = ()
+    `variants` are the added ones with their files' sizes in bytes; `detections` are those of the model's own variant at
+    its first input shape.
+    """
+
+    variants: Mapping[str, int] = field(default_factory=dict)
     proof_bytes: int = 0
     detections: int = 0
+    left_out: str = ""
 
     def __str__(self) -> str:
         """Say it in words."""
+        without = f"; without {WHOLLY_FLOAT16_FILE}: {self.left_out}" if self.left_out else ""
         if not self.proof_bytes:
-            return "has its variants and its proof already"
-        files = "".join(f"{_FILES[variant]} ({variant}) and " for variant in self.variants)
-        return f"added {files}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections)"
+            return f"has its variants and its proof already{without}"
+        files = "".join(f"{_FILES[name]} ({name}, {nbytes} bytes) and " for name, nbytes in self.variants.items())
+        return f"added {files}{PROOF_FILE} ({self.proof_bytes} bytes, {self.detections} detections){without}"
 
 
-def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> Proven:
+def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None, float_onnx: Path | None = None) -> Proven:
     """Add the other variants to a bundle with a model in the canonical encoding, and a proof of all variants to any.
 
     These are the unsigned one for processors without VNNI, and for GPUs one with float16 between its pairs and one with
-    INT8 weights alone. What the bundle has is left as it is; its model file is never touched. `candidates` are what the
-    proof's images are chosen from, None: drawn ones.
+    INT8 weights alone; and where `float_onnx`, the file that was quantized, is given, that one in float16, unless it
+    finds other things. What the bundle has is left as it is; its model file is never touched. `candidates` are what the
+    proof's images are chosen from where there is none yet, None: drawn ones.
 
     Raises:
         ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
@@ -107,20 +122,34 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None) -> 
     if model.bundle is None:
         raise ModelError(f"{folder}: expected a bundle's folder")
     files = {variant.name: variant.path for variant in (*model.variants, *model.gpu_variants)}
-    missing = tuple(name for name in _WRITERS if SIGNED.name in files and name not in files)
-    if model.proof is not None and not missing:
-        return Proven()
+    is_canonical = SIGNED.name in files
+    missing = [name for name in _WRITERS if is_canonical and name not in files]
+    left_out, wants_float16 = "", float_onnx is not None and is_canonical and WHOLLY_FLOAT16 not in files
     added: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="vision-line-prove-") as work:
         for name in missing:
             files[name] = _WRITERS[name](files[SIGNED.name], Path(work) / _FILES[name])
-            added[_FILES[name]] = files[name].read_bytes()
-        proof = make_proof(model, files, drawn_candidates() if candidates is None else candidates)
+        proof = model.proof
+        if proof is None:
+            proof = make_proof(model, files, drawn_candidates() if candidates is None else candidates)
+        elif missing:
+            proof = _extended(model, proof, {name: files[name] for name in missing})
+        if float_onnx is not None and wants_float16:
+            path = write_wholly_float16(model, float_onnx, Path(work) / WHOLLY_FLOAT16_FILE)
+            left_out = _difference(model, proof, path)
+            if not left_out:
+                missing.append(WHOLLY_FLOAT16)
+                files[WHOLLY_FLOAT16] = path
+                proof = _extended(model, proof, {WHOLLY_FLOAT16: path})
+        added |= {_FILES[name]: files[name].read_bytes() for name in missing}
+    if proof is model.proof:
+        return Proven(left_out=left_out)
+    sizes = {name: len(added[_FILES[name]]) for name in missing}
     added[PROOF_FILE] = _packed(folder, proof)
     replace_files(model.path.parent, added | {BUNDLE_FILE: _described(model.bundle, added)})
     open_model(folder)
     first = proof.references[model.variants[0].name, model.input_shapes_hw[0]]
-    return Proven(missing, len(added[PROOF_FILE]), len(first.detections))
+    return Proven(sizes, len(added[PROOF_FILE]), len(first.detections), left_out)
 
 
 def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[ImageRGB]) -> Proof:
@@ -135,12 +164,40 @@ def make_proof(model: Model, files: Mapping[str, Path], candidates: Sequence[Ima
     usable = _steady(model, next(iter(files.values())), seen, candidates)
     chosen = most_telling([seen[number] for number in usable])
     images = _small_enough(np.stack([candidates[usable[number]] for number in chosen]))
-    references = {
+    return Proof(images, _references(model, images, variants))
+
+
+def _references(
+    model: Model, images: Images, variants: Mapping[str, OnnxSession]
+) -> dict[tuple[str, ShapeHW], Reference]:
+    return {
         (name, shape): _reference(model, _outputs(variant, images, shape))
         for name, variant in variants.items()
         for shape in model.input_shapes_hw
     }
-    return Proof(images, references)
+
+
+def _extended(model: Model, proof: Proof, files: Mapping[str, Path]) -> Proof:
+    """Return `proof` with the references of more files on its images."""
+    variants = {name: OnnxSession(load_model(path), fuse=False) for name, path in files.items()}
+    return Proof(proof.images, {**proof.references, **_references(model, proof.images, variants)})
+
+
+def _difference(model: Model, proof: Proof, path: Path) -> str:
+    """Say where the FP16 variant at `path` finds other things than the bundle's own file; "" where it does not.
+
+    Another model's float file has the same inputs and outputs, and would pass every proof made of itself.
+    """
+    session = OnnxSession(load_model(path), fuse=False)
+    for shape in model.input_shapes_hw:
+        own = proof.reference(model.variants[0].name, shape)
+        if own is None:
+            return f"the bundle's proof says nothing of {shape[1]}x{shape[0]}"
+        outputs = _outputs(session, proof.images, shape)
+        found = compare(own, model.head, len(model.classes), model.nms_iou, outputs, FP16_TOLERANCE)
+        if not found.holds:
+            return f"it does not find what the model finds at {shape[1]}x{shape[0]}: {found}"
+    return ""
 
 
 def _outputs(session: OnnxSession, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
@@ -225,6 +282,7 @@ def _described(bundle: Bundle, added: Mapping[str, bytes]) -> bytes:
             *bundle.model.gpu_variants,
             *made.get(FLOAT16_ENCODING, ()),
             *made.get(WEIGHTS_ENCODING, ()),
+            *made.get(WHOLLY_FLOAT16, ()),
         ),
     }
     model = bundle.model.model_copy(update=changes)

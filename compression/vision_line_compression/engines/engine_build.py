@@ -11,9 +11,10 @@ from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, as_written, target_of, written_for
+from vision_line.devices.cuda.proven_engine import prove_engine
 from vision_line.devices.cuda.timing import inspect_engine, time_engine
-from vision_line.devices.model.bundle import BUNDLE_FILE
-from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.model.bundle import BUNDLE_FILE, WHOLLY_FLOAT16
+from vision_line.devices.model.model import Model, ModelVariant, open_model
 from vision_line.devices.tensorrt.build import OnBuildProgress, ensure_engine, library_version, open_library
 from vision_line.devices.tensorrt.engine_choice import (
     Precision,
@@ -25,11 +26,12 @@ from vision_line.devices.tensorrt.engine_choice import (
 from vision_line.devices.tensorrt.engine_layers import summary
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.devices.tensorrt.targets import check_target
-from vision_line.errors import ConfigError, DeviceError, ModelError
+from vision_line.errors import ConfigError, DeviceError, ModelError, RunError
 from vision_line.ports import ShapeHW
+from vision_line_compression.bundle.float_file import write_wholly_float16
 from vision_line_compression.engines.engine_lint import lint_engine, lint_path
-from vision_line_compression.engines.precision import Measure, Origin, choose, find_origin, time_in_turns
-from vision_line_compression.quantize.float16 import write_float16
+from vision_line_compression.engines.engine_race import Measure, choose, time_in_turns
+from vision_line_compression.engines.precision import Origin, find_origin
 
 #: Compute capabilities without their dot: Turing, Ampere, Ada and Blackwell.
 DEFAULT_SMS = (75, 86, 89, 120)
@@ -42,7 +44,8 @@ Display = Callable[[str], AbstractContextManager[OnBuildProgress | None]]
 class Built:
     """An engine that runs for an input shape.
 
-    `remark` is why it is this variant of the model, and what an INT8 engine computes in; "" where there is no choice.
+    `remark` is why it is this variant of the model and none of the others, and what an INT8 engine computes in; ""
+    where there is no choice.
     """
 
     engine: Path
@@ -75,8 +78,9 @@ def build_tensorrt_engines(
     """Build an engine for each evaluated input shape and the first GPU that is visible into `bundle`/engines.
 
     TensorRT measures what is fastest on that very GPU, which takes minutes, and keeps what it measured in a timing
-    cache beside the engines. Engines that fit already are kept; stale ones are replaced. Of an INT8 bundle the float16
-    variant is built too where its float model is found, both are timed, and which one runs is decided and written down.
+    cache beside the engines. Engines that fit already are kept; stale ones are replaced. Of an INT8 bundle the FP16
+    variant is built too, where the bundle has it or its float model is found; both are proven and timed, and which one
+    runs is decided and written down. One that cannot be built or computes wrongly is passed over.
 
     Args:
         bundle: the folder.
@@ -89,7 +93,8 @@ def build_tensorrt_engines(
     Raises:
         ConfigError: `wanted` is a variant that the bundle has not, or a file cannot be read.
         ModelError: `bundle` is no bundle, or TensorRT cannot parse its model.
-        DeviceError: there is no GPU, TensorRT is not installed or too old or too new for it, or it cannot build.
+        DeviceError: there is no GPU, TensorRT is not installed or too old or too new for it, or no variant has an
+            engine that is right.
     """
     _ensure_bundle(bundle)
     gpu = open_gpu()
@@ -118,6 +123,23 @@ def build_tensorrt_engines(
 
 
 @dataclass(frozen=True, slots=True)
+class _Contender:
+    """One variant of the bundle's model: the file that is built, and what of the bundle its engine is proven by."""
+
+    model: Model
+    proven_as: ModelVariant
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    """What became of a contender at one input shape; `fault` is why there is no engine of it that is right."""
+
+    engine: Path | None
+    proven_by: str = ""
+    fault: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class _Selection:
     """The variants of an INT8 bundle on one GPU."""
 
@@ -125,23 +147,41 @@ class _Selection:
     target: Target
     folder: Path
     model: Model
-    variants: Mapping[Precision, Model]
+    variants: Mapping[Precision, _Contender]
     origin: Origin
     wanted: Precision | None
     display: Display | None
     measure: Measure
 
     def selected(self, shape: ShapeHW) -> Built:
-        """Build the engines for `shape`, time them where it is to be decided, and write down which one is kept."""
-        engines = {precision: self._engine(variant, shape) for precision, variant in self.variants.items()}
-        variants = tuple(self._timed(engines, shape))
+        """Build, prove and time the engines for `shape`, and write down which one is kept and why the others are not.
+
+        Raises:
+            DeviceError: none is right.
+        """
+        tried = {precision: self._tried(one, shape) for precision, one in self.variants.items()}
+        engines = {precision: one.engine for precision, one in tried.items() if one.engine and not one.fault}
+        variants = tuple(self._timed(tried, engines, shape))
         version = library_version(self.target.library)
         choice = choose(self.wanted, self.model, self.target, version, shape, variants)
         write_choice(choice_path(self.folder, self.model, shape, self.target), choice)
         remarks = [f"{choice.kept}: {choice.reason}"]
-        if "int8" in engines:
-            remarks.append(f"int8: {self._linted(engines['int8'], shape)}")
+        remarks += [f"{one.precision} does not run: {one.lost}" for one in choice.forms if one.lost]
+        if (built := tried["int8"].engine if "int8" in tried else None) is not None:
+            remarks.append(f"int8: {self._linted(built, shape)}")
         return Built(engines[choice.kept], "\n".join(remarks))
+
+    def _tried(self, contender: _Contender, shape: ShapeHW) -> _Tried:
+        """Build and prove one engine; what is wrong with it is its own fault, and stops no other."""
+        try:
+            engine = self._engine(contender.model, shape)
+        except (DeviceError, ModelError) as exc:
+            return _Tried(None, fault=f"it cannot be built: {exc}")
+        trt = open_library(self.target.library)
+        try:
+            return _Tried(engine, prove_engine(self.gpu, trt, engine, self.model, contender.proven_as, shape))
+        except (DeviceError, RunError) as exc:
+            return _Tried(engine, fault=str(exc))
 
     def _linted(self, engine: Path, shape: ShapeHW) -> str:
         """Return in a sentence what the INT8 engine computes in; the library may not say, which stops nothing."""
@@ -149,7 +189,7 @@ class _Selection:
             layers = inspect_engine(self.gpu, open_library(self.target.library), engine, shape)
         except DeviceError as exc:
             return f"what it computes in is not known: {exc}"
-        return f"{summary(lint_engine(engine, self.variants['int8'].path, layers))} ({lint_path(engine).name})"
+        return f"{summary(lint_engine(engine, self.variants['int8'].model.path, layers))} ({lint_path(engine).name})"
 
     def _engine(self, variant: Model, shape: ShapeHW) -> Path:
         number = self.model.input_shapes_hw.index(shape) + 1
@@ -157,48 +197,52 @@ class _Selection:
         with _shown(self.display, title) as progress:
             return ensure_engine(variant, shape, self.target, self.folder, progress)
 
-    def _timed(self, engines: Mapping[Precision, Path], shape: ShapeHW) -> Iterator[PrecisionVariant]:
+    def _timed(
+        self, tried: Mapping[Precision, _Tried], engines: Mapping[Precision, Path], shape: ShapeHW
+    ) -> Iterator[PrecisionVariant]:
         times: Mapping[Precision, dict[int, float]] = {}
         if len(engines) > 1:
             with _shown(self.display, f"timing of {shape[0]}x{shape[1]}"):
                 times = time_in_turns(self.measure, self.gpu, open_library(self.target.library), engines, shape)
-        for precision in engines:
+        for precision, one in tried.items():
             result = self.origin.gate_result(precision)
             yield PrecisionVariant(
                 precision=precision,
-                model_sha256=self.variants[precision].sha256,
+                model_sha256=self.variants[precision].model.sha256,
                 passed=result.passed,
                 judged_by=result.by,
                 latency_ms=times.get(precision, {}),
+                fault=one.fault,
+                proven_by=one.proven_by,
             )
 
 
-def _variants(model: Model, wanted: Precision | None, float_onnx: Path | None, work: Path) -> dict[Precision, Model]:
+def _variants(
+    model: Model, wanted: Precision | None, float_onnx: Path | None, work: Path
+) -> dict[Precision, _Contender]:
     """Return the variants that are to be built, INT8 first, as it is written for TensorRT: with float16 between.
 
-    The other one's file is written to `work`.
+    The other one is the bundle's own; where it has none, its file is written to `work`.
     """
-    written = (as_written(model, variant) for variant in written_for(model, Library.TENSORRT))
-    int8 = next(one for one in written if one.precision == model.precision)
-    variants: dict[Precision, Model] = {} if wanted == "fp16" else {"int8": int8}
+    variants: dict[Precision, _Contender] = {}
+    if wanted != "fp16":
+        suited = next(one for one in written_for(model, Library.TENSORRT) if one.precision in ("", model.precision))
+        variants["int8"] = _Contender(as_written(model, suited), suited)
     if wanted == "int8":
         return variants
-    if float_onnx is not None:
-        variants["fp16"] = _float16_variant(model, float_onnx, work)
+    own = next((one for one in model.gpu_variants if one.name == WHOLLY_FLOAT16), None)
+    if own is not None:
+        variants["fp16"] = _Contender(variant_of(model, "fp16", own.sha256), own)
+    elif float_onnx is not None:
+        # proven by what the bundle says of its own file, from which it is away by the quantization
+        variants["fp16"] = _Contender(_float16_variant(model, float_onnx, work), model.variants[0])
     elif wanted == "fp16":
         raise ConfigError("--precision fp16: expected the float model beside the bundle, or named with --float")
     return variants
 
 
 def _float16_variant(model: Model, float_onnx: Path, work: Path) -> Model:
-    found = open_model(float_onnx)
-    for what in ("precision", "head", "stride", "input_name"):
-        expected = "fp32" if what == "precision" else getattr(model, what)
-        if getattr(found, what) != expected:
-            raise ModelError(f"{float_onnx}: expected {what} {expected}, found {getattr(found, what)}")
-    if len(found.classes) != len(model.classes):
-        raise ModelError(f"{float_onnx}: expected {len(model.classes)} classes, found {len(found.classes)}")
-    path = write_float16(float_onnx, work / "half.onnx")
+    path = write_wholly_float16(model, float_onnx, work / "half.onnx")
     variant = variant_of(model, "fp16", open_model(path).sha256)
     return replace(variant, path=path.rename(work / variant.path.name))
 

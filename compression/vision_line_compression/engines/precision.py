@@ -1,43 +1,28 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""INT8 or float16: both variants of a bundle's model are built and timed, and the report says what each misses.
+"""INT8 or float16: what a run's report says of both variants of a bundle's model, and where the float file is.
 
 INT8 is the bundle's own file. Float16 is the FP16 variant of the float file that was quantized, and is evaluated by
 that file's evaluation. Both were measured in the same run, on the same images, against the same parent; so the run's
-report is what decides whether a variant passes the recipe's accuracy gates. What is not known is never guessed: the
-bundle stays INT8 then.
+report is what decides whether a variant passes the recipe's accuracy gates.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
-from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.model.bundle import WHOLLY_FLOAT16
 from vision_line.devices.model.model import Model
-from vision_line.devices.tensorrt.engine_choice import CHOICE_VERSION, EngineChoice, Precision, PrecisionVariant
-from vision_line.devices.tensorrt.engine_manifest import BATCH_RANGES, Target
-from vision_line.devices.tensorrt.targets import EngineCandidate, choose_precision
-from vision_line.ports import ShapeHW
+from vision_line.devices.tensorrt.engine_choice import Precision
+from vision_line_compression.bundle.float_file import quantized_of
 from vision_line_compression.evaluate.gates import GateSettings, check_gates
 from vision_line_compression.files import sha256_of
 from vision_line_compression.report.card import PARENTS, REPORT_FILE, ReportCard, ReportRow, RowKind
-
-#: The batch whose time decides: many cameras at once, when time is short. With few the GPU waits for images.
-DECISIVE_BATCH = BATCH_RANGES[-1][1]
-
-#: Both variants are timed so often, in turns, and the shorter times count: a GPU that warms up or is used is only
-#: slower.
-ROUNDS = 2
 
 #: Rows that may hold the float model that was quantized, the latest first.
 _FLOAT_ROWS = (RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.DISTILLED, RowKind.RECOVERED)
 _ACCURACY_GATES = ("map50_95_drop", "map50_drop", "class_recall_drop", "miss_rate")
 _WITHIN_PARENT = "miss_rate_within_parent"
-
-#: What times an engine for an input shape, by batch, with the library's module: `time_engine`.
-Measure = Callable[[GpuContext, ModuleType, Path, ShapeHW], Mapping[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,72 +66,13 @@ def find_origin(bundle: Path, model: Model, float_onnx: Path | None, report: Pat
     known = _sha256_of(float_row)
     found = float_onnx or _file_with(known, bundle.resolve().parent)
     float16 = _gate_result(card, float_row)
-    if found is not None and sha256_of(found) != known:
+    of_bundle = next((one.path for one in model.gpu_variants if one.name == WHOLLY_FLOAT16), None)
+    if of_bundle is not None:
+        if quantized_of(of_bundle) != known:
+            float16 = GateResult(None, f"{of_bundle} was not made of the float model of the report")
+    elif found is not None and sha256_of(found) != known:
         float16 = GateResult(None, f"{found} is not the float model of the report")
     return Origin(found, _gate_result(card, int8_row), float16)
-
-
-def choose(
-    wanted: Precision | None,
-    model: Model,
-    target: Target,
-    version: str,
-    shape_hw: ShapeHW,
-    variants: tuple[PrecisionVariant, ...],
-) -> EngineChoice:
-    """Return the choice among `variants`, the bundle's own first; `wanted` is kept without a question. Pure."""
-    kept, reason = _kept(wanted, variants)
-    return EngineChoice(
-        choice_version=CHOICE_VERSION,
-        library=target.library,
-        library_version=version,
-        sm=target.sm,
-        gpu=target.gpu,
-        shape_hw=shape_hw,
-        bundle_sha256=model.sha256,
-        batch=DECISIVE_BATCH,
-        forms=variants,
-        kept=kept,
-        reason=reason,
-    )
-
-
-def _kept(wanted: Precision | None, variants: tuple[PrecisionVariant, ...]) -> tuple[Precision, str]:
-    if wanted is not None:
-        return wanted, "asked for"
-    if len(variants) == 1:
-        return "int8", "the float model that was quantized was not found, so there is no float16 variant"
-    int8, float16 = variants
-    if unknown := [variant for variant in variants if variant.passed is None]:
-        reasons = "; ".join(f"{variant.precision}: {variant.judged_by}" for variant in unknown)
-        return "int8", f"whether both passed the accuracy gates is not known ({reasons})"
-    choice = choose_precision(_candidate(int8), _candidate(float16))
-    if choice.candidate is None:
-        return "int8", f"{choice.reason}, so it is the bundle's own"
-    return ("fp16" if choice.candidate.precision == "fp16" else "int8"), choice.reason
-
-
-def _candidate(variant: PrecisionVariant) -> EngineCandidate:
-    return EngineCandidate(
-        variant.precision, passed=variant.passed is True, latency_ms=variant.latency_ms.get(DECISIVE_BATCH)
-    )
-
-
-def time_in_turns(
-    measure: Measure, gpu: GpuContext, trt: ModuleType, engines: Mapping[Precision, Path], shape_hw: ShapeHW
-) -> dict[Precision, dict[int, float]]:
-    """Return the milliseconds of each engine by batch, the least of the rounds.
-
-    Raises:
-        DeviceError: an engine cannot be run.
-    """
-    times: dict[Precision, dict[int, float]] = {precision: {} for precision in engines}
-    for _ in range(ROUNDS):
-        for precision, engine in engines.items():
-            best = times[precision]
-            for batch, milliseconds in measure(gpu, trt, engine, shape_hw).items():
-                best[batch] = min(round(milliseconds, 4), best.get(batch, milliseconds))
-    return times
 
 
 def _float_row(card: ReportCard) -> ReportRow | None:

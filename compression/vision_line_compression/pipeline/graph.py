@@ -135,7 +135,7 @@ class CompressionPipeline:
     @cached_property
     def proven(self) -> Stage:
         """The product in all its variants with its proof."""
-        return prove(self._context, self._int8_files[self.product])
+        return prove(self._context, self._int8_files[self.product], self.files[self._float_product])
 
     @cached_property
     def bundle(self) -> Stage:

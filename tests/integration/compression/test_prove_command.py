@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import shutil
@@ -14,10 +15,12 @@ import openvino as ov
 import pytest
 from onnx import numpy_helper
 from tests.fakes.miniature_yolo import draw_yolo
+from tests.fakes.quantizing import quantize_onnx
 from typer.testing import CliRunner, Result
 
 from vision_line.devices.cuda.proven_engine import TOLERANCE
 from vision_line.devices.model.agreement import Reference, Tolerance, compare
+from vision_line.devices.model.bundle import WHOLLY_FLOAT16
 from vision_line.devices.model.model import SHIPPED_BUNDLE, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, shaped
 from vision_line.devices.preprocessing.definition import normalise
@@ -26,14 +29,17 @@ from vision_line_compression.bundle.bundle_proof import (
     PROOF_FILE,
     UNSIGNED_FILE,
     WEIGHTS_FILE,
+    WHOLLY_FLOAT16_FILE,
     drawn_candidates,
     given_candidates,
     most_telling,
     prove_bundle,
 )
 from vision_line_compression.bundle.bundle_writer import write_bundle
+from vision_line_compression.bundle.float_file import quantized_of
 from vision_line_compression.cli import cli
 from vision_line_compression.quantize.float16 import FLOAT16_ENCODING, WEIGHTS_ENCODING
+from vision_line_compression.quantize.settings import QuantizeSettings
 
 
 @pytest.fixture(scope="module")
@@ -47,8 +53,8 @@ def older(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def prove(bundle: Path) -> Result:
-    return CliRunner().invoke(cli, ["prove", str(bundle)])
+def prove(bundle: Path, *options: object) -> Result:
+    return CliRunner().invoke(cli, ["prove", str(bundle), *map(str, options)])
 
 
 @pytest.fixture(scope="module")
@@ -56,7 +62,7 @@ def proven(older: Path) -> Path:
     done = prove(older)
     assert done.exit_code == 0, done.output
     files = ((UNSIGNED_FILE, "qdq-u8-7bit"), (FLOAT16_FILE, FLOAT16_ENCODING), (WEIGHTS_FILE, WEIGHTS_ENCODING))
-    added = " and ".join(f"{file} ({name})" for file, name in files)
+    added = " and ".join(f"{file} ({name}, {(older / file).stat().st_size} bytes)" for file, name in files)
     assert f"{older}: added {added} and {PROOF_FILE}" in done.output
     return older
 
@@ -110,6 +116,52 @@ def test_a_float_bundle_gets_a_proof_alone(tmp_path: Path) -> None:
     assert "added proof.npz" in done.output
     assert not (bundle / UNSIGNED_FILE).exists()
     assert prove(bundle / "model.onnx").exit_code == 3
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Return an INT8 bundle that has all but the FP16 variant, and the float file that it was made of."""
+    folder = tmp_path_factory.mktemp("small")
+    onnx.save(draw_yolo(), str(folder / "float.onnx"))
+    images = list(np.random.default_rng(3).random((2, 3, 64, 96), dtype=np.float32))
+    quantize_onnx(folder / "float.onnx", folder / "int8.onnx", QuantizeSettings(), images)
+    bundle = write_bundle(folder / "bundle", folder / "int8.onnx", "tiny", input_shapes_hw=[(64, 96)])
+    assert prove(bundle).exit_code == 0
+    return bundle, folder / "float.onnx"
+
+
+def test_the_float_model_is_added_in_float16(small: tuple[Path, Path], tmp_path: Path) -> None:
+    """With a reference of its own on the images that the proof has; what was there stays."""
+    source, float_onnx = small
+    bundle = shutil.copytree(source, tmp_path / "bundle")
+    before = open_model(bundle)
+
+    done = prove(bundle, "--float", float_onnx)
+
+    assert done.exit_code == 0, done.output
+    size = (bundle / WHOLLY_FLOAT16_FILE).stat().st_size
+    assert f"added {WHOLLY_FLOAT16_FILE} (fp16, {size} bytes) and {PROOF_FILE}" in done.output
+    model = open_model(bundle)
+    assert [variant.name for variant in model.gpu_variants] == [FLOAT16_ENCODING, WEIGHTS_ENCODING, WHOLLY_FLOAT16]
+    assert quantized_of(bundle / WHOLLY_FLOAT16_FILE) == hashlib.sha256(float_onnx.read_bytes()).hexdigest()
+    assert before.proof is not None
+    assert model.proof is not None
+    np.testing.assert_array_equal(model.proof.images, before.proof.images)
+    assert {name for name, _ in model.proof.references} - {name for name, _ in before.proof.references} == {"fp16"}
+    assert "already" in prove(bundle, "--float", float_onnx).output
+
+
+def test_another_models_float_file_is_left_out(small: tuple[Path, Path], tmp_path: Path) -> None:
+    """It has the same inputs and outputs, and would pass a proof made of itself."""
+    bundle = shutil.copytree(small[0], tmp_path / "bundle")
+    onnx.save(draw_yolo(seed=1), str(tmp_path / "other.onnx"))
+
+    done = prove(bundle, "--float", tmp_path / "other.onnx")
+
+    assert done.exit_code == 0, done.output
+    words = f"already; without {WHOLLY_FLOAT16_FILE}: it does not find what the model finds at 96x64: "
+    assert words in " ".join(done.output.split())
+    assert not (bundle / WHOLLY_FLOAT16_FILE).exists()
 
 
 def test_a_model_that_finds_nothing_cannot_be_proven(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
-from vision_line.devices.model.bundle import WEIGHTS_ALONE
+from vision_line.devices.model.bundle import WEIGHTS_ALONE, WHOLLY_FLOAT16
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.tensorrt.build import (
     OnBuildProgress,
@@ -135,8 +135,10 @@ def written_for(model: Model, library: Library) -> tuple[ModelVariant, ...]:
 
     TensorRT computes INT8 and what is between in the types of the file, so it gets float16 between. TensorRT-RTX keeps
     INT8 weights and computes in float whatever the file says: pairs of activations would only be arithmetic to it.
+    What is float16 as a whole is not among them: it runs where a GPU was faster with it, see `engine_choice`.
     """
-    suited = [one for one in model.gpu_variants if library is Library.TENSORRT or one.name == WEIGHTS_ALONE]
+    quantized = [one for one in model.gpu_variants if one.name != WHOLLY_FLOAT16]
+    suited = [one for one in quantized if library is Library.TENSORRT or one.name == WEIGHTS_ALONE]
     return (*suited, model.variants[0])
 
 
@@ -186,7 +188,9 @@ def _shipped_engines(
     """Yield the bundle's engines that fit: that of the precision that was chosen, and those of the model itself."""
     folder = model.path.parent / ENGINES_FOLDER
     kept = kept_variant(folder, model, shape_hw, target, version)
-    offered = [] if kept is model else [(kept, model.variants[0])]
+    # the FP16 variant has a reference of its own where the bundle has its file
+    made_of_file = next((one for one in model.gpu_variants if one.sha256 == kept.sha256), model.variants[0])
+    offered = [] if kept is model else [(kept, made_of_file)]
     offered += [(as_written(model, variant), variant) for variant in written]
     for made_of, variant in offered:
         engine = engine_path(folder, made_of, shape_hw, target)

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.cuda.engine_cache import cache_folder, choose_library, engine_sources, target_of
 from vision_line.devices.cuda.kernel import LetterboxKernel, Record
 from vision_line.devices.cuda.memory import Reserve
-from vision_line.devices.cuda.proven_engine import EngineOpener, ProvenEngine
+from vision_line.devices.cuda.proven_engine import EngineOpener, ProvenEngine, open_prover
 from vision_line.devices.cuda.slots import Batch, Slot
 from vision_line.devices.cuda.surface import Surface
 from vision_line.devices.cuda.tensorrt_engine import Engine
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
-from vision_line.devices.proof.proving import Prover
 from vision_line.devices.tensorrt.build import check_library, open_library
 from vision_line.errors import DeviceError
 from vision_line.frames import Frame
@@ -63,8 +61,7 @@ class SlotPipeline:
         check_library(self._target)
         self._engines: dict[ShapeHW, Engine] = {}
         self._proven: dict[ShapeHW, ProvenEngine] = {}
-        prover = Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
-        self._opener = EngineOpener(gpu, self._trt, model, prover, self._cache)
+        self._opener = EngineOpener(gpu, self._trt, model, open_prover(model), self._cache)
         self._kernels: dict[bool, LetterboxKernel] = {}  # by whether the input is of half precision
         self._streams = [gpu.open_stream() for _ in range(3)]
         self._inference, self._recorder, self._uploads = self._streams

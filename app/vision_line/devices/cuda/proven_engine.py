@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vision_line.devices.cuda.engine_cache import EngineSource
-from vision_line.devices.cuda.memory import Scratch, open_scratch
+from vision_line.devices.cpu.openvino_engine import float_outputs
+from vision_line.devices.cuda.context import translated_errors
+from vision_line.devices.cuda.engine_cache import EngineSource, cache_folder
+from vision_line.devices.cuda.memory import Scratch, open_scratch, open_stream
 from vision_line.devices.cuda.runtime_cache import runtime_cache_path
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
 from vision_line.devices.model.agreement import Output, Tolerance
@@ -47,6 +49,28 @@ class ProvenEngine:
     engine: Engine
     precision: str
     proven_by: str
+
+
+def open_prover(model: Model) -> Prover:
+    """Return what proves the engines of `model`, where its bundle does not say by float executions on the CPU."""
+    return Prover(model, lambda variant, frames: float_outputs(model, variant.path, frames))
+
+
+def prove_engine(
+    gpu: GpuContext, trt: ModuleType, plan: Path, model: Model, variant: ModelVariant, shape_hw: ShapeHW
+) -> str:
+    """Load `plan`, an engine of `variant` of `model`, by itself and return what proves it, in words.
+
+    Raises:
+        DeviceError: it cannot be loaded or run, or computes wrongly.
+        ModelError, RunError: as the prover.
+    """
+    with translated_errors(DeviceError, f"{plan} cannot be proven"), ExitStack() as undo:
+        stream = open_stream(gpu, undo)
+        opener = EngineOpener(gpu, trt, model, open_prover(model), cache_folder())
+        proven = opener.open([EngineSource(plan, was_there=True, variant=variant)], shape_hw, stream)
+        proven.engine.close()
+        return proven.proven_by
 
 
 class EngineOpener:

@@ -31,6 +31,8 @@ ClassName = Annotated[str, Field(min_length=1, max_length=MAX_CLASS_NAME)]
 
 #: Variant for GPUs whose weights alone are INT8: for a library that computes in float whatever the pairs say.
 WEIGHTS_ALONE = "qdq-s8-weights-fp16"
+#: Variant for GPUs without INT8: the float model that was quantized, in float16. Used where a GPU was timed with it.
+WHOLLY_FLOAT16 = "fp16"
 
 #: Unicode categories of what no name shows: controls, surrogates, unassigned, line and paragraph separators.
 _INVISIBLE = frozenset({"Cc", "Cs", "Cn", "Zl", "Zp"})
@@ -103,7 +105,7 @@ class BundleModel(_Frozen):
     forms: tuple[BundleVariant, ...] = ()
     """Other variants of the file for processors, in the order in which they are tried."""
     gpu_variants: tuple[BundleVariant, ...] = ()
-    """Variants for GPUs, the best first: `qdq-s8-symmetric-fp16`, and `qdq-s8-weights-fp16` for TensorRT-RTX."""
+    """Variants for GPUs: `qdq-s8-symmetric-fp16`, `qdq-s8-weights-fp16` for TensorRT-RTX, `fp16` where it is faster."""
 
     @property
     def variant(self) -> str:

@@ -2,7 +2,8 @@
 """Which variant of a bundle's model its engine has: INT8, or the FP16 variant where a GPU was faster with it.
 
 The bundle's file is the model. Where its engines were built on a GPU, both variants were, and `NAME.choice.json` beside
-them says which one is kept and why. Times belong to one GPU and one version of its library, so the choice does too.
+them says which one is kept, and why the other is not. Times belong to one GPU and one version of its library, so the
+choice does too.
 """
 
 from __future__ import annotations
@@ -41,6 +42,12 @@ class PrecisionVariant(Documented, BaseModel):
     """What `passed` goes by, in words."""
     latency_ms: dict[int, float]
     """Median milliseconds of a batch by its size, as this GPU measured them; empty where it was not asked."""
+    fault: str = ""
+    """Why its engine cannot be used, in words: it cannot be built, or its results differ; empty where it can."""
+    proven_by: str = ""
+    """What its engine was proven by on this GPU, in words; empty where it was not."""
+    lost: str = ""
+    """Why it is not the one that is kept, in words; empty for the one that is."""
 
 
 class EngineChoice(Documented, BaseModel):
@@ -84,10 +91,13 @@ def choice_path(folder: Path, model: Model, shape_hw: ShapeHW, target: Target) -
 def variant_of(model: Model, precision: Precision, sha256: str) -> Model:
     """Return `model` as its variant of another `precision`, whose file has `sha256`; engines are named so.
 
-    The file may be gone. The variant of the model's own precision is the model itself.
+    The file may be gone, where the bundle has none. The variant of the model's own precision is the model itself.
     """
     if precision == model.precision:
         return model
+    own = next((one for one in model.gpu_variants if one.sha256 == sha256), None)
+    if own is not None:
+        return replace(model, path=own.path, sha256=sha256, precision=precision)
     path = model.path.with_name(f"{model.path.stem}-{precision}{model.path.suffix}")
     return replace(model, path=path, sha256=sha256, precision=precision)
 

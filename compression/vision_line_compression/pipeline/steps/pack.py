@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,14 +27,18 @@ from vision_line_compression.pipeline.stage import Stage
 from vision_line_compression.pipeline.steps.evaluate import EVALUATION
 from vision_line_compression.pipeline.steps.teacher_choice import TAKEN, TeacherChoice
 
+logger = logging.getLogger(__name__)
+
 BUNDLE = "bundle"
 
 #: Calibration images among which those of a proof are chosen, where the recipe says so.
 _CANDIDATES = 64
 
 
-def prove(context: Context, int8: Artifact) -> Stage:
+def prove(context: Context, int8: Artifact, quantized: Artifact) -> Stage:
     """Return the stage that writes an INT8 file's bundle: its other variants and the proof of all, and no origin.
+
+    `quantized` is the float file that it was made of, which is in the bundle in float16.
 
     Until the report is made the bundle says that its gates were not checked: no copy of it inspects unjudged.
     """
@@ -49,7 +54,9 @@ def prove(context: Context, int8: Artifact) -> Stage:
             nms_iou=recipe.operating.nms_iou,
             failed_gates=(NOT_CHECKED,),
         )
-        prove_bundle(bundle, _candidates(context))
+        proven = prove_bundle(bundle, _candidates(context), quantized.path)
+        if proven.left_out:
+            logger.warning("%s: without its variant in float16: %s", recipe.name, proven.left_out)
         return _files_of(bundle)
 
     key: dict[str, JsonValue] = {
@@ -59,8 +66,10 @@ def prove(context: Context, int8: Artifact) -> Stage:
         "proof": plain(recipe.proof),
     }
     data = (context.calibration_split,) if recipe.proof.pictures == "calibration" else ()
-    # version 2 has the variant for GPUs, and says that its gates were not checked; 3 has two, with float16 inputs
-    return context.stage("prove", work, key, after=int8.after, data=data, version=3)
+    # version 2 has the variant for GPUs, and says that its gates were not checked; 3 has two, with float16 inputs; 4
+    # has the float file in float16 too
+    after = (*int8.after, *(one for one in quantized.after if one not in int8.after))
+    return context.stage("prove", work, key, after=after, data=data, version=4)
 
 
 def proven_bundle(context: Context, proven: Stage) -> Artifact:

@@ -13,30 +13,39 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from onnx import TensorProto
 from tests.fakes.faketensorrt import FakeTensorRT
+from tests.fakes.proven_bundle import write_proven_bundle
+from tests.fakes.tiny_model import build_tiny_model
 from typer.testing import CliRunner
 
 from vision_line.devices.cuda.backend import open_cuda
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.engine_cache import find_engine
 from vision_line.devices.cuda.timing import time_engine
-from vision_line.devices.model.model import open_model
+from vision_line.devices.model.bundle import WHOLLY_FLOAT16
+from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.build import ensure_engine
 from vision_line.devices.tensorrt.engine_choice import EngineChoice, choice_path
 from vision_line.devices.tensorrt.engine_layers import State
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, read_manifest
-from vision_line.errors import ConfigError, ModelError
+from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.ports import ShapeHW
 from vision_line_compression.bundle.bundle_writer import write_bundle
 from vision_line_compression.cli import cli
+from vision_line_compression.engines import engine_build
 from vision_line_compression.engines.engine_build import build_tensorrt_engines
 from vision_line_compression.engines.engine_lint import EngineLint, lint_path, quantized_convolutions
-from vision_line_compression.engines.precision import DECISIVE_BATCH, ROUNDS
+from vision_line_compression.engines.engine_race import DECISIVE_BATCH, ROUNDS
+from vision_line_compression.quantize.encodings import SIGNED
+from vision_line_compression.quantize.float16 import FLOAT16_ENCODING
 
 if TYPE_CHECKING:
     from tests.fakes.machine import CudaMachine
     from tests.integration.compression.quantize.conftest import Quantized
 
 SHAPES: list[ShapeHW] = [(64, 96), (96, 96)]
+TINY: ShapeHW = (64, 128)
 MS = {"int8": 3.0, "fp16": 2.0}
 
 
@@ -86,7 +95,8 @@ def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, bundle: Pa
     assert titles[:3] == ["engine 1 of 2: 64x96 int8", "engine 1 of 2: 64x96 fp16", "timing of 64x96"]
     assert stopwatch.asked[: 2 * ROUNDS] == ["int8", "fp16"] * ROUNDS
     assert [one.engine.name for one in built] == [f"model-{h}x{w}-tensorrt-sm86.engine" for h, w in SHAPES]
-    assert "int8: whether both passed the accuracy gates is not known" in built[0].remark
+    assert "int8: whether all passed the accuracy gates is not known" in built[0].remark
+    assert "fp16 does not run: whether it passed the accuracy gates is not known: no report.json" in built[0].remark
     choice = chosen(cuda_machine, bundle, SHAPES[0])
     assert [sorted(variant.latency_ms) for variant in choice.forms] == [[1, DECISIVE_BATCH]] * 2
     assert choice.forms[0].latency_ms[DECISIVE_BATCH] < MS["int8"]
@@ -134,6 +144,71 @@ def test_the_gpu_itself_is_asked(cuda_machine: CudaMachine, bundle: Path, quanti
     choice = chosen(cuda_machine, bundle, SHAPES[0])
     assert [variant.precision for variant in choice.forms] == ["int8", "fp16"]
     assert all(variant.latency_ms[1] > 0 for variant in choice.forms)
+
+
+def proven(folder: Path, *, false: frozenset[str] = frozenset()) -> Path:
+    """Return a bundle with an FP16 variant; the references of those in `false` are of something else."""
+    half = {
+        FLOAT16_ENCODING: build_tiny_model(quantized=True, batch="n", quantization=FLOAT16_ENCODING),
+        WHOLLY_FLOAT16: build_tiny_model(batch="n", element=TensorProto.FLOAT16),
+    }
+    own = {SIGNED.name: build_tiny_model(quantized=True, batch="n")}
+    wrong = {(name, TINY) for name in false}
+    return write_proven_bundle(folder, own, (TINY,), false=wrong, gpu_variants=half)
+
+
+def test_the_bundles_own_fp16_variant_is_built_and_proven_by_its_own_reference(
+    cuda_machine: CudaMachine, tmp_path: Path
+) -> None:
+    """No float model is looked for, and the runtime asks the same proof."""
+    bundle = proven(tmp_path / "bundle")
+
+    built = build_tensorrt_engines(bundle, wanted="fp16", measure=Stopwatch())
+
+    assert built[0].engine.name == "fp16-64x128-tensorrt-sm86.engine"
+    assert chosen(cuda_machine, bundle, TINY).forms[0].proven_by == "proven by the bundle's proof"
+    device = open_cuda(open_model(bundle), [TINY], lambda: None, slots=1, cache=cuda_machine.cache)
+    assert device.description.variant_reason == "proven by the bundle's proof"
+    device.close()
+    assert cuda_machine.tensorrt.builds == 1
+
+
+def test_an_engine_whose_results_differ_loses(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """It is not even timed; the report says what was expected and found."""
+    stopwatch = Stopwatch()
+
+    built = build_tensorrt_engines(proven(tmp_path / "bundle", false=frozenset({WHOLLY_FLOAT16})), measure=stopwatch)
+
+    assert (built[0].engine.name, stopwatch.asked) == (f"{FLOAT16_ENCODING}-64x128-tensorrt-sm86.engine", [])
+    assert "int8: only int8 has an engine that is right" in built[0].remark
+    assert "fp16 does not run: cuda: " in built[0].remark
+    assert "against the bundle's proof: " in built[0].remark
+
+
+def test_where_no_engine_is_right_nothing_is_chosen(cuda_machine: CudaMachine, tmp_path: Path) -> None:
+    """Whether FP16 may inspect is not known either."""
+    bundle = proven(tmp_path / "bundle", false=frozenset({FLOAT16_ENCODING}))
+
+    with pytest.raises(DeviceError, match=r"int8: cuda: .* against the bundle's proof.*; fp16: no report\.json"):
+        build_tensorrt_engines(bundle, measure=Stopwatch())
+    assert not list(bundle.rglob("*.choice.json"))
+
+
+def test_one_that_cannot_be_built_loses(
+    cuda_machine: CudaMachine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The library's reason is in the report."""
+
+    def building(model: Model, *arguments: Any) -> Path:
+        if model.precision == "fp16":
+            raise DeviceError("no kernel")
+        return ensure_engine(model, *arguments)
+
+    monkeypatch.setattr(engine_build, "ensure_engine", building)
+
+    (built,) = build_tensorrt_engines(proven(tmp_path / "bundle"), measure=Stopwatch())
+
+    assert "fp16 does not run: it cannot be built: no kernel" in built.remark
 
 
 def test_what_there_is_not_is_refused(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""INT8 or float16: what a run's report says of both variants, and which one is kept."""
+"""INT8 or float16: what a run's report says of both variants."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from pathlib import Path
 import pytest
 
 from vision_line.devices.model.model import Model, open_model
-from vision_line.devices.tensorrt.engine_choice import Precision, PrecisionVariant
-from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.errors import ConfigError
-from vision_line_compression.engines.precision import DECISIVE_BATCH, choose, find_origin
+from vision_line_compression.engines.precision import find_origin
 from vision_line_compression.report.card import REPORT_FILE, ReportCard, ReportRow, RowKind
 
 FLOAT = b"the float file"
-TARGET = Target(Library.TENSORRT, 86, "Fake GPU")
 
 
 @pytest.fixture
@@ -89,49 +86,3 @@ def test_what_is_not_in_the_report_is_unknown(card: ReportCard, model: Model, tm
     assert named.int8.passed is not None
     with pytest.raises(ConfigError, match=r"missing\.json: cannot be read"):
         find_origin(bundle, model, None, tmp_path / "missing.json")
-
-
-def variant(precision: Precision, passed: bool | None, latency_ms: float | None) -> PrecisionVariant:
-    """Return a variant as it comes out of a GPU."""
-    times = {} if latency_ms is None else {1: 1.0, DECISIVE_BATCH: latency_ms}
-    return PrecisionVariant(
-        precision=precision, model_sha256="a" * 64, passed=passed, judged_by="a report", latency_ms=times
-    )
-
-
-@pytest.mark.parametrize(
-    ("wanted", "int8", "half", "kept", "reason"),
-    [
-        (None, (True, 2.0), (True, 1.0), "fp16", "int8 2.000 ms, fp16 1.000 ms"),
-        (None, (True, 1.0), (True, 2.0), "int8", "int8 1.000 ms, fp16 2.000 ms"),
-        (None, (False, 1.0), (True, 2.0), "fp16", "only fp16 passed"),
-        (None, (False, 1.0), (False, 2.0), "int8", "neither passed the accuracy gate, so it is the bundle's own"),
-        (None, (True, 2.0), (None, 1.0), "int8", "is not known (fp16: a report)"),
-        (None, (None, 2.0), (True, 1.0), "int8", "is not known (int8: a report)"),
-        ("fp16", (True, 1.0), (None, 2.0), "fp16", "asked for"),
-        ("int8", (None, None), (True, 1.0), "int8", "asked for"),
-    ],
-)
-def test_the_faster_that_passed_is_kept(
-    model: Model,
-    wanted: Precision | None,
-    int8: tuple[bool | None, float | None],
-    half: tuple[bool | None, float],
-    kept: Precision,
-    reason: str,
-) -> None:
-    """What is not known leaves the bundle as it is; the times stand in the choice either way."""
-    variants = variant("int8", *int8), variant("fp16", *half)
-
-    choice = choose(wanted, model, TARGET, "10.16.1.11", (192, 320), variants)
-
-    assert choice.kept == kept
-    assert reason in choice.reason
-    assert choice.forms == variants
-
-
-def test_without_a_float_model_there_is_no_choice(model: Model) -> None:
-    """It is said, not passed over."""
-    choice = choose(None, model, TARGET, "10.16.1.11", (192, 320), (variant("int8", True, None),))
-
-    assert (choice.kept, choice.reason[:25]) == ("int8", "the float model that was ")
