@@ -306,7 +306,7 @@ class TrackedObject:
 class NotInspected:
     """An interval in which a camera's view was not inspected, and why.
 
-    `cause` is `camera:<STATE or error code>`, `device:STARTING` or a constant of `inspection.coverage.causes`.
+    `cause` is `camera:<STATE or error code>`, a constant of `inspection.coverage.causes`.
     `ended_*` are None while it lasts. The same `interval_id` is written again with its end, or with `withdrawn` when a
     late result showed that the time was inspected after all.
     """

@@ -19,6 +19,7 @@ from vision_line.config.load import load_config
 from vision_line.errors import ExitCode, SourceErrorCode
 from vision_line.frames import CameraState, DropCause, Verdict
 from vision_line.inspection.coverage.causes import (
+    BUILDING,
     CAPACITY,
     CRASHED,
     DECODING,
@@ -46,6 +47,7 @@ CAUSES = (
     SLOW,
     LOG,
     STARTING,
+    BUILDING,
     STOPPED,
     OFF,
     CRASHED,

@@ -126,6 +126,12 @@ class NetworkDefinitionCreationFlag(IntEnum):
     STRONGLY_TYPED = 1
 
 
+class MemoryPoolType(IntEnum):
+    """What memory a build may take."""
+
+    WORKSPACE = 0
+
+
 class ExecutionContextAllocationStrategy(IntEnum):
     """Who allocates a context's memory."""
 
@@ -392,6 +398,12 @@ class BuilderConfig:
         self.progress_monitor: IProgressMonitor | None = None
         self.profiling_verbosity = ProfilingVerbosity.LAYER_NAMES_ONLY
         self.num_compute_capabilities = 0  # TensorRT-RTX's
+        self.profile_stream = 0  # on which kernels are timed: the default one
+        self.limits: dict[MemoryPoolType, int] = {}
+
+    def set_memory_pool_limit(self, pool: MemoryPoolType, pool_size: int) -> None:
+        """Take at most so much."""
+        self.limits[pool] = pool_size
 
     def add_optimization_profile(self, profile: Profile) -> int:
         """Add a profile; return its number."""
@@ -413,6 +425,14 @@ class BuilderConfig:
     def set_timing_cache(self, cache: TimingCache, ignore_mismatch: bool) -> bool:
         """Use a cache, if it is this GPU's."""
         return ignore_mismatch or not cache.content.strip(b"+")
+
+
+@dataclass(frozen=True, slots=True)
+class BuildTakes:
+    """What a build takes of its GPU: most bytes of workspace, None: all; and the priority of what it times."""
+
+    workspace_bytes: int | None
+    priority: int | None
 
 
 class Builder:
@@ -442,6 +462,9 @@ class Builder:
         """Return the plan, or None."""
         self._library.builds += 1
         self._library.built_on.append(current_gpu())
+        self._library.taken = BuildTakes(
+            config.limits.get(MemoryPoolType.WORKSPACE), priority_of(config.profile_stream)
+        )
         if self._library.refuses("build_serialized_network"):
             self._logger.log(Severity.ERROR, "the build is refused")
             return None
@@ -462,6 +485,15 @@ def current_gpu() -> int:
     """Return the GPU that is current in the calling thread; without one the library takes the first."""
     code, number = driver.cuCtxGetDevice()
     return int(number) if code == driver.CUresult.CUDA_SUCCESS else 0
+
+
+def priority_of(stream: int) -> int | None:
+    """Return the priority of a live stream, None: it is the default one, where FFmpeg's decoders work."""
+    if not stream:
+        return None
+    code, priority = driver.cuStreamGetPriority(stream)
+    assert code == driver.CUresult.CUDA_SUCCESS, "the stream is closed"
+    return int(priority)
 
 
 def _steps(monitor: IProgressMonitor | None, endless: bool) -> bool:
@@ -777,6 +809,7 @@ class FakeTensorRT:
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
     built_on: list[int] = field(default_factory=list)  # the GPU of each build
+    taken: BuildTakes | None = None  # of the GPU by the latest build
     endless: bool = False  # builds go on until they are stopped
     has_details: bool = True  # False: it builds as for a program that asked for none
     unfused: set[str] = field(default_factory=set)  # convolutions that it computes in float for all pairs
@@ -831,6 +864,7 @@ PUBLIC = frozenset(
         "ExecutionContextAllocationStrategy",
         "ILogger",
         "LayerInformationFormat",
+        "MemoryPoolType",
         "IProgressMonitor",
         "NetworkDefinitionCreationFlag",
         "OnnxParser",

@@ -19,6 +19,7 @@ CAUSE_WORDS: Mapping[str, str] = {
     causes.NODE_ELSEWHERE: "another box inspected it",
     causes.PAUSED: "the program got no processor time",
     causes.STARTING: "the program was starting",
+    causes.BUILDING: "the GPU's engine was being built",
     causes.STOPPED: "the program was ending",
     causes.CAPACITY: "more came than the device inspects",
     causes.DECODING: "more came than can be decoded",

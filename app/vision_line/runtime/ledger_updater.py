@@ -89,6 +89,7 @@ class LedgerUpdater:
         self._log = log
         self._metrics = metrics
         self._ledger = CoverageLedger(device_ready=False)
+        self._building = False
         self._pulse = Pulse(TICK_S)
 
     def open_intervals(self) -> list[NotInspected]:
@@ -107,6 +108,10 @@ class LedgerUpdater:
             )
             self._ledger.paused(*pause)
         return self._ledger
+
+    def device_builds(self, building: bool) -> None:
+        """Take in, with the next tick, whether an engine is being built; any thread."""
+        self._building = building
 
     def device_is_ready(self) -> None:
         """Take in that inspection begins now."""
@@ -127,6 +132,7 @@ class LedgerUpdater:
         """Bring the ledger up to date until cancelled; `counts` gives the cameras' counters."""
         while True:
             ledger, beat = self.awake(), self._pulse.beat()
+            ledger.device_builds(self._building, beat.s)
             self._record(beat, ledger.tick(beat.s, beat.utc, counts(), beat.asleep_s))
             self._metrics.committed(self._log.take_latencies_ms(), beat.s)
             await asyncio.sleep(TICK_S)

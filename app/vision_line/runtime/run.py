@@ -74,7 +74,7 @@ class Run:
         self._wakeup = WakeUp()
         self._metrics = _new_metrics(setup)
         self._ledger = LedgerUpdater(setup.log, self._metrics)
-        self._opener = DeviceOpener(setup, self._wakeup.notify, self._metrics.device_prepares)
+        self._opener = DeviceOpener(setup, self._wakeup.notify, self._device_prepares)
         self._opened = frozenset(setup.models.models.by_key)  # models that are opened at the start
         self._inspection: LiveInspection | None = None
         self._left_out = setup.loaded.left_out
@@ -182,6 +182,11 @@ class Run:
             self._setup.outputs.outputs(),
             self._setup.silence.status(),
         )
+
+    def _device_prepares(self, sentence: str) -> None:
+        """Show what the device is busy with, "" when that is over, and let the records say so; any thread."""
+        self._metrics.device_prepares(sentence)
+        self._ledger.device_builds(bool(sentence))
 
     def _shared_parts(self) -> SharedParts:
         return SharedParts(

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from vision_line.challenges.due import TargetState
 from vision_line.frames import CameraState, NotInspected
-from vision_line.inspection.coverage.causes import STARTING
+from vision_line.inspection.coverage.causes import NOT_READY
 from vision_line.ports import DeviceLoad, LogStatus, OverlayStatus
 from vision_line.quality.challenge import ChallengeState
 from vision_line.telemetry.shortfall import as_measured, shortfall
@@ -45,7 +45,7 @@ def plan_alarms(
     running = {camera.name for camera in cameras if camera.state is CameraState.RUNNING}
     for interval in not_inspected:
         is_state = interval.cause.startswith(_CAMERA_CAUSE) and interval.camera not in running
-        if interval.cause != STARTING and not is_state:
+        if interval.cause not in NOT_READY and not is_state:
             capacity[interval.cause].append((interval.camera, now_s - interval.started_s))
     for cause, intervals in capacity.items():
         longest_s = max(length_s for _, length_s in intervals)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from vision_line.frames import INSPECTING_STATES, CameraState, DefectEvent, DropCause, NotInspected
-from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING
+from vision_line.inspection.coverage.causes import CAPACITY, DECODING, NOT_READY
 from vision_line.ports import DeviceLoad, LogStatus
 from vision_line.telemetry.latency_histogram import Quantiles
 
@@ -129,12 +129,12 @@ class CameraSnapshot:
     @property
     def comes_late(self) -> bool:
         """Whether recent frames came too late to be inspected, with no other cause."""
-        return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0 and self.not_inspected != STARTING
+        return self.dropped_fps.get(DropCause.BEHIND, 0.0) > 0.0 and self.not_inspected not in NOT_READY
 
     @property
     def is_missed(self) -> bool:
         """Whether its parts are not inspected now, though the device is ready."""
-        return self.is_too_slow or self.not_inspected not in (None, STARTING)
+        return self.is_too_slow or self.not_inspected not in (None, *NOT_READY)
 
     @property
     def is_inspecting(self) -> bool:

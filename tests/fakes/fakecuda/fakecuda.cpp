@@ -699,6 +699,13 @@ API cuMemAlloc_v2(CUdeviceptr* address, size_t size) {
     *address = memory;
     return code;
 }
+API cuMemGetInfo_v2(size_t* left, size_t* total) {
+    ENTER("cuMemGetInfo");
+    if (current_ == nullptr) return CUDA_ERROR_INVALID_CONTEXT;
+    *total = size_t{12} << 30;
+    *left = *total - static_cast<size_t>(live_["device bytes"]);
+    return CUDA_SUCCESS;
+}
 API cuMemAllocAsync(CUdeviceptr* address, size_t size, CUstream handle) {
     if (stream_of(handle)->device != current_device()) return CUDA_ERROR_INVALID_CONTEXT;
     return cuMemAlloc_v2(address, size);

@@ -58,11 +58,26 @@ class GpuContext:
         device.set_current()
         return device
 
-    def open_stream(self) -> Stream:
-        """Return a new stream; it does not wait for the default stream, nor that for it. The GPU is current."""
+    def open_stream(self, *, urgent: bool = True) -> Stream:
+        """Return a new stream; it does not wait for the default stream, nor that for it. The GPU is current.
+
+        Of kernels that wait, those of `urgent` streams go first: what is decoded and inspected, before what can wait.
+        """
         from cuda.core import StreamOptions
 
-        return self.device.create_stream(options=StreamOptions(nonblocking=True))
+        least, greatest = _ask(_driver().cuCtxGetStreamPriorityRange(), f"{self.label}: its streams cannot be ordered")
+        return self.device.create_stream(
+            options=StreamOptions(nonblocking=True, priority=greatest if urgent else least)
+        )
+
+    def free_bytes(self) -> int:
+        """Return how much memory is free, of all processes; the GPU is current.
+
+        Raises:
+            DeviceError: the driver does not say.
+        """
+        free_bytes, _ = _ask(_driver().cuMemGetInfo(), f"{self.label}: its memory cannot be counted")
+        return int(free_bytes)
 
 
 def count_gpus() -> int:
@@ -154,6 +169,14 @@ def _open_driver() -> ModuleType:
     return bindings
 
 
+def _driver() -> ModuleType:
+    """Return the bindings of the driver, which is open."""
+    from cuda.bindings import driver
+
+    bindings: ModuleType = driver
+    return bindings
+
+
 def _without_packages(fault: ImportError) -> DeviceError:
     return DeviceError(f"cuda: the package cuda-core is missing or broken ({fault}): {install_extra('cuda')}")
 
@@ -177,6 +200,8 @@ def _ask(answer: tuple[Any, ...], what: str) -> Any:
     code, *values = answer
     if code != 0:
         raise DeviceError(f"cuda: {what}: {code.name}")
+    if len(values) > 1:
+        return tuple(values)
     return values[0] if values else None
 
 

@@ -10,8 +10,10 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
+from vision_line.devices.cuda.build_room import room_for_build
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.model.bundle import WEIGHTS_ALONE, WHOLLY_FLOAT16
 from vision_line.devices.model.model import Model, ModelVariant
@@ -55,7 +57,7 @@ def choose_library() -> Library:
 def target_of(gpu: GpuContext, library: Library) -> Target:
     """Return what engines for `gpu` are built for: TensorRT's for this very model, RTX's for its generation."""
     if library is Library.TENSORRT:
-        return Target(library, gpu.sm, gpu.name, gpu.enter)
+        return Target(library, gpu.sm, gpu.name, partial(room_for_build, gpu))
     return Target(library, gpu.sm)
 
 

@@ -69,9 +69,9 @@ def part_of(buffer: Buffer, nbytes: int) -> Buffer:
     return Buffer.from_handle(int(buffer.handle), nbytes)
 
 
-def open_stream(gpu: GpuContext, undo: ExitStack) -> Stream:
+def open_stream(gpu: GpuContext, undo: ExitStack, *, urgent: bool = True) -> Stream:
     """Return a stream of its own; `undo` waits for what is queued there, after the memory that came later was freed."""
-    stream = gpu.open_stream()
+    stream = gpu.open_stream(urgent=urgent)
     undo.callback(stream.close)
     undo.callback(stream.sync)
     return stream
@@ -113,7 +113,7 @@ def open_scratch(gpu: GpuContext, engine: Engine, batch: int, undo: ExitStack) -
     input_bytes, output_bytes = engine.input.nbytes * batch, engine.output.nbytes * batch
     # the host's memory is given back last, when the stream has nothing to copy any more
     host_input, host_output = (_allocate_pinned(nbytes, undo) for nbytes in (input_bytes, output_bytes))
-    stream = open_stream(gpu, undo)
+    stream = open_stream(gpu, undo, urgent=False)  # cameras may be inspected meanwhile
     workspace, images, outputs = (
         allocate(gpu, nbytes, stream, undo) for nbytes in (engine.workspace_bytes, input_bytes, output_bytes)
     )

@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from functools import lru_cache
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +27,7 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.tensorrt.engine_manifest import (
     BATCH_RANGES,
     MANIFEST_VERSION,
+    BuildRoom,
     EngineManifest,
     EngineTensor,
     Library,
@@ -112,9 +114,8 @@ def build_engine(
         waited_for.wait()
         if stop.is_set():
             raise _stopped(model, target)
-        if target.enter is not None:
-            target.enter()
-        return _build(model, shape_hw, target, folder, progress, stop)
+        with nullcontext() if target.room is None else target.room() as room:
+            return _build(model, shape_hw, target, room, folder, progress, stop)
 
     with ThreadPoolExecutor(1, thread_name_prefix="engine-build") as pool:
         try:
@@ -175,6 +176,7 @@ def _build(
     model: Model,
     shape_hw: ShapeHW,
     target: Target,
+    room: BuildRoom | None,
     folder: Path,
     progress: OnBuildProgress | None,
     stop: threading.Event,
@@ -194,6 +196,9 @@ def _build(
     folder.mkdir(parents=True, exist_ok=True)
     config = builder.create_builder_config()
     _set_target(trt, config, target)
+    if room is not None:
+        config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, room.workspace_bytes)
+        config.profile_stream = room.stream
     _add_profiles(builder, config, model, shape_hw)
     cache = _open_timing_cache(config, target, folder)
     config.progress_monitor = _open_monitor(trt, stop, progress)

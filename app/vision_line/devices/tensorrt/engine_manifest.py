@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -41,18 +42,31 @@ class Library(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class BuildRoom:
+    """What a build may take of a GPU that others use meanwhile.
+
+    `workspace_bytes` is the most memory that a kernel may want for itself; `stream` is the handle of the one on which
+    kernels are timed.
+    """
+
+    workspace_bytes: int
+    stream: int
+
+
+@dataclass(frozen=True, slots=True)
 class Target:
     """What an engine is built for: `sm` is the GPU's compute capability without its dot, 86 for 8.6.
 
-    `gpu` is the name of the GPU that TensorRT tunes for, because its engines fit that type alone; `enter` makes that
-    GPU current in the thread that builds: otherwise it would be tuned on the first one, whichever is meant.
+    `gpu` is the name of the GPU that TensorRT tunes for, because its engines fit that type alone. `room` makes that GPU
+    current in the thread that builds, otherwise it would be tuned on the first one, whichever is meant; and says what
+    the build may take of it.
     TensorRT-RTX builds for a compute capability without a GPU, and finishes the work where the engine is loaded.
     """
 
     library: Library
     sm: int
     gpu: str | None = None
-    enter: Callable[[], object] | None = field(default=None, compare=False, repr=False)
+    room: Callable[[], AbstractContextManager[BuildRoom]] | None = field(default=None, compare=False, repr=False)
 
 
 class EngineTensor(BaseModel):

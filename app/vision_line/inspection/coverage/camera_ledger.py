@@ -7,7 +7,17 @@ from dataclasses import dataclass
 from math import inf
 
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, NotInspected, StateChange
-from vision_line.inspection.coverage.causes import DAMAGED, LOG, PAUSED, SILENT, STARTING, STOPPED, Absence, CauseLog
+from vision_line.inspection.coverage.causes import (
+    BUILDING,
+    DAMAGED,
+    LOG,
+    PAUSED,
+    SILENT,
+    STARTING,
+    STOPPED,
+    Absence,
+    CauseLog,
+)
 from vision_line.inspection.coverage.downtime import Downtime
 from vision_line.inspection.coverage.minutes import CameraCounts, MinuteCounters
 from vision_line.inspection.coverage.shortage import FrameFlow
@@ -23,6 +33,7 @@ class Circumstances:
 
     settle_s: float  # longest delay of a result after its frame was due
     device_ready: bool
+    building: bool = False  # before it is ready
     log_writable: bool = True
     stopping: bool = False
     ticked_s: float | None = None  # time of the last count
@@ -31,7 +42,7 @@ class Circumstances:
     def obstacle(self) -> str:
         """The obstacle for all cameras; empty: none."""
         if not self.device_ready:
-            return STARTING
+            return BUILDING if self.building else STARTING
         return "" if self.log_writable else LOG
 
     def settle_after_s(self, waits_s: float) -> float:

@@ -32,8 +32,12 @@ NODE_ELSEWHERE: Final = "node:elsewhere"
 NOT_DUE = frozenset({OFF, NODE_ELSEWHERE})
 #: The process got no CPU time: stopped, suspended or starved.
 PAUSED = "paused"
-#: The program is starting: waiting for first frames, or compiling the engine.
-STARTING = "device:STARTING"
+#: The program is starting: waiting for first frames, or compiling the model.
+STARTING: Final = "device:STARTING"
+#: It builds a GPU's engine before it can inspect at all, which may take minutes.
+BUILDING: Final = "device:BUILDING"
+#: The device cannot inspect yet.
+NOT_READY = frozenset({STARTING, BUILDING})
 #: The program is ending and drains.
 STOPPED = "stopped"
 #: No frame came; downtime is found before the camera's state becomes STALE.

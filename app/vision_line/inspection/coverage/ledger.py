@@ -33,7 +33,8 @@ class CoverageLedger:
       `camera:STALE` also before that state is declared, when no frame came;
     - `camera:SLOW`, `camera:CORRUPT`, `camera:BEHIND`: it ran, and sent too few frames, too few undamaged ones, or late
       ones;
-    - `device:STARTING`: the camera was running and the device was not yet ready;
+    - `device:STARTING`, `device:BUILDING`: the camera was running and the device was not yet ready, or its engine was
+      being built;
     - `log`: the detection log was not writable;
     - `rate_cap`: the camera's `inspect_fps` let too few of its frames through;
     - `capacity:decoding`: too few of the frames could be decoded in time;
@@ -112,6 +113,12 @@ class CoverageLedger:
         """Update whether the detection log is writable."""
         if writable != self._circumstances.log_writable:
             self._circumstances.log_writable = writable
+            self._note_obstacle(at_s)
+
+    def device_builds(self, building: bool, at_s: float) -> None:
+        """Update whether an engine is being built, without which nothing can be inspected yet."""
+        if building != self._circumstances.building:
+            self._circumstances.building = building
             self._note_obstacle(at_s)
 
     def device_is_ready(self, at_s: float) -> None:

@@ -7,6 +7,7 @@ import logging
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import replace
 from enum import IntEnum
 from pathlib import Path
@@ -20,12 +21,14 @@ from tests.fakes.faketensorrt import MAGIC, BuilderFlag, FakeTensorRT
 from tests.fakes.machine import CudaMachine
 from tests.fakes.tiny_model import build_tiny_model
 
-from vision_line.devices.cuda.context import open_gpu
+from vision_line.devices.cuda.build_room import MOST_WORKSPACE_BYTES
+from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.engine_cache import ENGINES_FOLDER, choose_library, find_engine, target_of
 from vision_line.devices.cuda.multi_gpu import usable_gpus
 from vision_line.devices.model.heads import HeadDecoder, HeadKind, class_floors
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt import engine_manifest
+from vision_line.devices.tensorrt.build import build_engine
 from vision_line.devices.tensorrt.engine_manifest import Library, Target, engine_path
 from vision_line.errors import DeviceError, ModelError
 from vision_line.frames import Detections
@@ -51,6 +54,26 @@ def test_an_engine_is_tuned_on_its_own_gpu(cuda_machine: CudaMachine, model: Mod
     find_engine(model, SHAPE, target_of(open_gpu(1), Library.TENSORRT), cuda_machine.cache)
 
     assert cuda_machine.tensorrt.built_on == [1]
+
+
+def test_a_build_leaves_room_for_the_cameras(
+    cuda_machine: CudaMachine, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kernels are tried with little memory, and timed on a stream behind all that inspects: the default is FFmpeg's."""
+    gpu, library = cuda_machine.gpu, cuda_machine.tensorrt
+    find_engine(model, SHAPE, target_of(gpu, Library.TENSORRT), cuda_machine.cache)
+
+    taken = library.taken
+    assert taken is not None
+    assert taken.workspace_bytes == MOST_WORKSPACE_BYTES
+    assert taken.priority is not None
+    with closing(gpu.open_stream()) as inspecting:
+        assert taken.priority > inspecting.priority  # the lower number goes first
+
+    monkeypatch.setattr(GpuContext, "free_bytes", lambda _gpu: MOST_WORKSPACE_BYTES)
+    build_engine(model, SHAPE, target_of(gpu, Library.TENSORRT), cuda_machine.cache)
+    assert library.taken is not None
+    assert library.taken.workspace_bytes == MOST_WORKSPACE_BYTES // 2
 
 
 def test_a_gpu_that_the_library_does_not_know_is_not_usable(

@@ -412,6 +412,28 @@ def test_start_is_distinguished_from_the_cameras() -> None:
     assert line.log.causes() == [("camera:CONNECTING", 0.0, 0.5), ("device:STARTING", 0.5, 4.25)]
 
 
+def test_the_building_of_an_engine_is_told_from_the_start() -> None:
+    """Its minutes are the GPU's, and neither the camera's nor the program's."""
+    line = Line(ledger=CoverageLedger(device_ready=False), running=False)
+    _idle(line, 0.0, 0.5)
+    line.state(0.5, CameraState.RUNNING)
+    _idle(line, 0.5, 3.0, arriving=True)
+    line.ledger.device_builds(True, 3.1)
+    _idle(line, 3.2, 6.0, arriving=True)
+    line.ledger.device_builds(False, 6.1)
+    _idle(line, 6.2, 7.0, arriving=True)
+    line.ledger.device_is_ready(7.1)
+    line.ledger.device_builds(True, 7.2)  # for one more input shape: the others go on
+    line.inspect(7.25)
+    _inspect_steadily(line, 7.5, 11.0)
+
+    assert line.log.causes()[-3:] == [
+        ("device:STARTING", 0.5, 3.1),
+        ("device:BUILDING", 3.1, 6.1),
+        ("device:STARTING", 6.1, 7.25),
+    ]
+
+
 def test_a_camera_that_never_came_is_blamed_though_the_device_starts() -> None:
     """While the device starts, a camera in trouble is told as such; then a slow device is told as such."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
