@@ -23,7 +23,6 @@ from vision_line.devices.tensorrt.engine_choice import (
     variant_of,
     write_choice,
 )
-from vision_line.devices.tensorrt.engine_layers import summary
 from vision_line.devices.tensorrt.engine_manifest import Library, Target
 from vision_line.devices.tensorrt.targets import check_target
 from vision_line.errors import ConfigError, DeviceError, ModelError, RunError
@@ -189,7 +188,7 @@ class _Selection:
             layers = inspect_engine(self.gpu, open_library(self.target.library), engine, shape)
         except DeviceError as exc:
             return f"what it computes in is not known: {exc}"
-        return f"{summary(lint_engine(engine, self.variants['int8'].model.path, layers))} ({lint_path(engine).name})"
+        return f"{lint_engine(engine, self.variants['int8'].model.path, layers)} ({lint_path(engine).name})"
 
     def _engine(self, variant: Model, shape: ShapeHW) -> Path:
         number = self.model.input_shapes_hw.index(shape) + 1

@@ -64,6 +64,8 @@ class EngineLayer:
     inputs: tuple[NumberType, ...]
     outputs: tuple[NumberType, ...]
     weights: NumberType = NumberType.UNKNOWN
+    reads_from: tuple[str, ...] = ()  # its inputs' tensors
+    writes_to: tuple[str, ...] = ()
 
     @property
     def is_convolution(self) -> bool:
@@ -128,7 +130,14 @@ def _layer(found: Mapping[str, object]) -> EngineLayer:
         inputs=_types(found.get("Inputs")),
         outputs=_types(found.get("Outputs")),
         weights=number_type(str(weights.get("Type", ""))) if isinstance(weights, dict) else NumberType.UNKNOWN,
+        reads_from=_names(found.get("Inputs")),
+        writes_to=_names(found.get("Outputs")),
     )
+
+
+def _names(tensors: object) -> tuple[str, ...]:
+    found = tensors if isinstance(tensors, list) else []
+    return tuple(str(one.get("Name", "")) if isinstance(one, dict) else "" for one in found)
 
 
 def _types(tensors: object) -> tuple[NumberType, ...]:
@@ -159,33 +168,56 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ComputedConvolution:
-    """One convolution of the file, and the layer that computes it, "" where none is known to."""
+    """One convolution of the file, and the layer that computes it, "" where none is known to.
+
+    `why` says for one that does not read INT8 where its numbers come from, as far as the library tells; it gives no
+    reasons.
+    """
 
     node: str
     state: State
     layer: str = ""
     reads: NumberType = NumberType.UNKNOWN
     writes: NumberType = NumberType.UNKNOWN
+    why: str = ""
 
 
 def convolutions(layers: Iterable[EngineLayer], wanted: Sequence[str] = ()) -> tuple[ComputedConvolution, ...]:
     """Return how the convolutions `wanted` (nodes' names) are computed; without names those that layers have. Pure."""
-    ordered = sorted((layer for layer in layers if not layer.moves_alone), key=lambda layer: layer.is_convolution)
+    everything = tuple(layers)
+    ordered = sorted((layer for layer in everything if not layer.moves_alone), key=lambda layer: layer.is_convolution)
     computing = {node: layer for layer in ordered for node in layer.nodes}
+    writers = {tensor: layer for layer in everything for tensor in layer.writes_to}
     names = wanted or [node for node in computing if _CONVOLUTION.search(node)]
-    return tuple(_computed(name, computing.get(name)) for name in names)
+    return tuple(_computed(name, computing.get(name), writers) for name in names)
 
 
-def _computed(node: str, layer: EngineLayer | None) -> ComputedConvolution:
+def _computed(node: str, layer: EngineLayer | None, writers: Mapping[str, EngineLayer]) -> ComputedConvolution:
     if layer is None:
-        return ComputedConvolution(node, State.UNKNOWN)
+        return ComputedConvolution(node, State.UNKNOWN, why="no layer names it")
+    why = ""
     if layer.reads is NumberType.UNKNOWN:
-        state = State.UNKNOWN
+        state, why = State.UNKNOWN, "the library does not say what it reads"
     elif layer.reads is not NumberType.INT8:
-        state = State.FLOAT
+        state, why = State.FLOAT, _source_of(layer, writers)
     else:
         state = State.INT8 if layer.writes is NumberType.INT8 else State.INT8_READ
-    return ComputedConvolution(node, state, layer.name, layer.reads, layer.writes)
+    return ComputedConvolution(node, state, layer.name, layer.reads, layer.writes, why)
+
+
+def _source_of(layer: EngineLayer, writers: Mapping[str, EngineLayer]) -> str:
+    """Say what writes the input of `layer`, beyond what only moves it, and which numbers."""
+    source, reads = writers.get(layer.reads_from[0]) if layer.reads_from else None, layer.reads
+    passed: set[str] = set()
+    while source is not None and source.moves_alone and source.reads_from and source.name not in passed:
+        passed.add(source.name)
+        before = writers.get(source.reads_from[0])
+        if before is None:
+            break
+        source = before
+    if source is None:
+        return f"it reads {reads}, and no layer says what writes that"
+    return f"it reads {reads}, from {source.name} ({source.kind}), which writes {source.writes}"
 
 
 def summary(computed: Sequence[ComputedConvolution], most_named: int = 5) -> str:

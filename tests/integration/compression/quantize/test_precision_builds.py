@@ -248,6 +248,11 @@ def test_what_an_int8_engine_computes_in_float_is_named(
     assert [one.node for one in lint.convolutions if one.state is State.FLOAT] == [first]
     assert f"{len(wanted) - 1} of {len(wanted)} convolutions are computed in INT8" in built[0].remark
     assert f"in float: {first}" in built[0].remark
+    assert f"unlike the file: {first} (it reads fp32, and no layer says what writes that)" in built[0].remark
+    unfused = [one for one in lint.convolutions if one.state is State.INT8_READ]
+    assert unfused
+    assert all(one.why.startswith("the file has no pair for ") and not one.wanted for one in unfused)
+    assert all(one.wanted and not one.why for one in lint.convolutions if one.state is State.INT8)
     assert lint_path(built[0].engine).name in built[0].remark
 
 

@@ -101,6 +101,26 @@ def test_a_convolution_that_no_layer_names_is_not_known() -> None:
     ]
 
 
+def test_one_in_float_says_where_its_numbers_come_from() -> None:
+    """The library gives no reasons; beyond what only moves numbers is what did not quantize them."""
+
+    def chained(nodes: str, source: str, target: str, reads: str, writes: str, kind: str) -> dict[str, object]:
+        found = layer(nodes, reads, writes, kind)
+        return {**found, "Inputs": [{"Name": source, "Format": reads}], "Outputs": [{"Name": target, "Format": writes}]}
+
+    layers = parsed(
+        chained("/split", "images", "a", HALF, HALF, "Slice"),
+        chained("moved", "a", "b", HALF, HALF, "Reformat"),
+        chained("/model.1/conv/Conv", "b", "c", HALF, INT8, "CaskConvolution"),
+        chained("/model.2/conv/Conv", "nowhere", "d", HALF, INT8, "CaskConvolution"),
+    )
+
+    first, second = convolutions(layers)
+
+    assert first.why == "it reads fp16, from /split (Slice), which writes fp16"
+    assert second.why == "it reads fp16, and no layer says what writes that"
+
+
 def test_functions_that_a_node_came_from_are_no_part_of_its_name() -> None:
     """The parser adds them behind a bar."""
     (found,) = parsed(
