@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.builders import FULL
 from tests.fakes.fakecuda.driver import FakeDriver
-from tests.fakes.faketensorrt import FakeTensorRT
+from tests.fakes.faketensorrt.library import FakeTensorRT
 
 from vision_line.devices.cuda.context import GpuContext, open_gpu
 from vision_line.devices.cuda.memory import host_view, pinned

@@ -8,18 +8,21 @@ contract files were made by `tools/dump_api.py` from the libraries' own packages
 from __future__ import annotations
 
 import ast
+import inspect
 import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.fakes import faketensorrt
+from tests.fakes.faketensorrt import builder, context, network, runtime
+from tools.gpu_check import standin
 
 import vision_line
 
 DEVICES = Path(vision_line.__file__).parent / "devices"
 API = Path(__file__).parent / "api"
+STAND_IN = Path(standin.__file__).parent / "tensorrt.py"
 TENSORRT = ("tensorrt-10.16", "tensorrt-11.4")
 RTX = "tensorrt-rtx-1.7"
 
@@ -166,38 +169,76 @@ def test_removed_names_would_be_noticed() -> None:
 
 #: Classes of the fake and what they stand for.
 FAKES = {
-    "Builder": "Builder",
-    "BuilderConfig": "IBuilderConfig",
-    "Network": "INetworkDefinition",
-    "Tensor": "ITensor",
-    "OnnxParser": "OnnxParser",
-    "Profile": "IOptimizationProfile",
-    "TimingCache": "ITimingCache",
-    "Runtime": "Runtime",
-    "RuntimeConfig": "IRuntimeConfig",
-    "Engine": "ICudaEngine",
-    "Context": "IExecutionContext",
+    builder.Builder: "Builder",
+    builder.BuilderConfig: "IBuilderConfig",
+    network.Network: "INetworkDefinition",
+    network.Tensor: "ITensor",
+    network.OnnxParser: "OnnxParser",
+    builder.Profile: "IOptimizationProfile",
+    builder.TimingCache: "ITimingCache",
+    runtime.Runtime: "Runtime",
+    runtime.RuntimeConfig: "IRuntimeConfig",
+    runtime.Engine: "ICudaEngine",
+    context.Context: "IExecutionContext",
 }
 
 
 @pytest.mark.parametrize("version", TENSORRT)
 @pytest.mark.parametrize("fake", FAKES)
-def test_the_fake_has_what_is_used(version: str, fake: str) -> None:
+def test_the_fake_has_what_is_used(version: str, fake: type) -> None:
     """What the product calls on the fake is there, so tests on it cannot pass by calling something else."""
     used = {name for kind, name in tensorrt_names() - RTX_ONLY if kind == FAKES[fake]}
-    offered = set(dir(getattr(faketensorrt, fake))) | set(_assigned(fake))
+    offered = set(dir(fake)) | set(_members(Path(inspect.getfile(fake)), fake.__name__))
 
     assert used <= offered
     assert missing_from(load(version), {(FAKES[fake], name) for name in used}) == []
 
 
-def _assigned(fake: str) -> Iterator[str]:
-    """Yield the attributes that a class of the fake sets on itself."""
-    tree = ast.parse(Path(faketensorrt.__file__).read_text(encoding="utf-8"))
-    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == fake)
+#: Classes of the stand-in that computes on a GPU machine without TensorRT, and what they stand for.
+STAND_INS = {
+    "Builder": "Builder",
+    "_Config": "IBuilderConfig",
+    "_Network": "INetworkDefinition",
+    "_Tensor": "ITensor",
+    "OnnxParser": "OnnxParser",
+    "_Profile": "IOptimizationProfile",
+    "_TimingCache": "ITimingCache",
+    "Runtime": "Runtime",
+    "_RuntimeConfig": "IRuntimeConfig",
+    "_Engine": "ICudaEngine",
+    "_Context": "IExecutionContext",
+    "_Inspector": "EngineInspector",
+}
+
+
+@pytest.mark.parametrize("name", STAND_INS)
+def test_the_stand_in_has_what_is_used(name: str) -> None:
+    """Nothing else runs it but a machine with a GPU, whose time is short."""
+    used = {member for kind, member in tensorrt_names() - RTX_ONLY if kind == STAND_INS[name]}
+
+    assert used <= set(_members(STAND_IN, name))
+
+
+def test_the_stand_ins_module_has_what_is_used() -> None:
+    """Its classes and enumerations."""
+    tree = ast.parse(STAND_IN.read_text(encoding="utf-8"))
+    offered = {node.name for node in tree.body if isinstance(node, ast.ClassDef)}
+
+    assert {name for kind, name in tensorrt_names() - RTX_ONLY if kind == "module"} <= offered
+
+
+def _members(source: Path, name: str) -> Iterator[str]:
+    """Yield what a class of a file has: its methods, its attributes, and those that it sets on itself."""
+    tree = ast.parse(source.read_text(encoding="utf-8"))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
     for node in ast.walk(found):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self":
-            yield node.attr
+        match node:
+            case ast.FunctionDef(name=member) | ast.AnnAssign(target=ast.Name(id=member)):
+                yield member
+            case ast.Assign(targets=[ast.Name(id=member)]):
+                yield member
+            case ast.Attribute(value=ast.Name(id="self"), attr=member):
+                yield member
 
 
 #: Files in which a `stream` is CUDA's; of the others, which decode, only the imports are looked at.

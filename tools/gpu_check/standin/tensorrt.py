@@ -98,6 +98,12 @@ class NetworkDefinitionCreationFlag(IntEnum):
     STRONGLY_TYPED = 1
 
 
+class MemoryPoolType(IntEnum):
+    """What memory a build may take."""
+
+    WORKSPACE = 0
+
+
 class ExecutionContextAllocationStrategy(IntEnum):
     """Whose memory contexts use."""
 
@@ -271,9 +277,13 @@ class _TimingCache:
 class _Config:
     progress_monitor: IProgressMonitor | None = None
     profiling_verbosity = ProfilingVerbosity.DETAILED
+    profile_stream = 0
 
     def __init__(self) -> None:
         self.profiles: list[_Profile] = []
+
+    def set_memory_pool_limit(self, _pool: MemoryPoolType, _nbytes: int) -> None:
+        """Do nothing: it tries no kernels."""
 
     def add_optimization_profile(self, profile: _Profile) -> int:
         """Return the number of a profile."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from onnx import TensorProto
-from tests.fakes.faketensorrt import FakeTensorRT
+from tests.fakes.faketensorrt.library import FakeTensorRT
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
 from typer.testing import CliRunner

@@ -19,7 +19,7 @@ import pytest
 from onnx import TensorProto
 from tests.builders import FULL
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
-from tests.fakes.faketensorrt import RecordableContext
+from tests.fakes.faketensorrt.context import RecordableContext
 from tests.fakes.gpu_libraries.nvml import FakeNvml
 from tests.fakes.machine import CudaMachine
 from tests.fakes.tiny_model import build_tiny_model

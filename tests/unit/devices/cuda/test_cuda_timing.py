@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from tests.builders import FULL
 from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, Schedule
-from tests.fakes.faketensorrt import Job
+from tests.fakes.faketensorrt.context import Job
 from tests.fakes.machine import CudaMachine
 
 from vision_line.devices.cuda.engine_cache import find_engine

@@ -17,7 +17,9 @@ import numpy as np
 import openvino as ov
 import pytest
 from tests.fakes.fakecuda.driver import FakeDriver
-from tests.fakes.faketensorrt import MAGIC, BuilderFlag, FakeTensorRT
+from tests.fakes.faketensorrt.latest import MAGIC
+from tests.fakes.faketensorrt.library import FakeTensorRT
+from tests.fakes.faketensorrt.words import BuilderFlag
 from tests.fakes.machine import CudaMachine
 from tests.fakes.tiny_model import build_tiny_model
 

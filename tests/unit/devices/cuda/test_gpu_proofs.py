@@ -15,7 +15,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from tests.fakes.faketensorrt import MAGIC
+from tests.fakes.faketensorrt.latest import MAGIC
 from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model

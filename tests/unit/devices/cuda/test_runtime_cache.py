@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from tests.fakes.faketensorrt import CompilingConfig, RecordableContext
+from tests.fakes.faketensorrt.context import RecordableContext
+from tests.fakes.faketensorrt.runtime import CompilingConfig
 from tests.fakes.machine import CudaMachine
 
 from vision_line.devices.cuda.backend import open_cuda

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""What a TensorRT says of an engine's layers, worked out from the model's file; for `faketensorrt`."""
+"""What a TensorRT says of an engine's layers, worked out from the model's file."""
 
 from __future__ import annotations
 
