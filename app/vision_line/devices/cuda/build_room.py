@@ -12,9 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from vision_line.devices.cuda.context import GpuContext
+from vision_line.devices.cuda.context import GpuContext, translated_errors
 from vision_line.devices.cuda.memory import open_stream
 from vision_line.devices.tensorrt.engine_manifest import BuildRoom
+from vision_line.errors import DeviceError
 
 #: Kernels that want more are for larger networks than cameras are inspected with.
 MOST_WORKSPACE_BYTES = 2**30
@@ -27,9 +28,11 @@ def room_for_build(gpu: GpuContext) -> Iterator[BuildRoom]:
     """Make `gpu` current in this thread, and give what a build may take of it.
 
     Raises:
-        DeviceError: the GPU does not say how much memory is free.
+        DeviceError: the GPU does not say how much memory is free, or gives no stream.
     """
-    gpu.enter()
     with ExitStack() as undo:
-        workspace_bytes = min(MOST_WORKSPACE_BYTES, int(gpu.free_bytes() * WORKSPACE_SHARE))
-        yield BuildRoom(workspace_bytes, int(open_stream(gpu, undo, urgent=False).handle))
+        with translated_errors(DeviceError, "an engine cannot be built"):
+            gpu.enter()
+            workspace_bytes = min(MOST_WORKSPACE_BYTES, int(gpu.free_bytes() * WORKSPACE_SHARE))
+            room = BuildRoom(workspace_bytes, int(open_stream(gpu, undo, urgent=False).handle))
+        yield room

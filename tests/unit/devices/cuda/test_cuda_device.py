@@ -26,9 +26,11 @@ from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices import stall
 from vision_line.devices.cuda.backend import open_cuda
+from vision_line.devices.cuda.engine_cache import find_engine, target_of
 from vision_line.devices.cuda.slots import MAX_BATCH, Slot
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS
 from vision_line.devices.model.model import Model, open_model
+from vision_line.devices.tensorrt.engine_manifest import Library
 from vision_line.errors import DeviceError, RunError, VisionLineError
 from vision_line.frames import Frame, Inspection
 
@@ -358,6 +360,7 @@ def test_every_refusal_is_an_error(cuda_machine: CudaMachine, model: Model, call
 def test_a_device_that_cannot_be_opened_leaves_nothing(cuda_machine: CudaMachine, model: Model, call: str) -> None:
     """Whichever call of the driver fails while it opens, everything before it is given back."""
     driver, before = cuda_machine.driver, cuda_machine.driver.live()
+    find_engine(model, SHAPE, target_of(cuda_machine.gpu, Library.TENSORRT), cuda_machine.cache)  # built once for all
     made = driver.calls(call)
     open_cuda(model, [SHAPE], lambda: None, cache=cuda_machine.cache, slots=1).close()
     made = driver.calls(call) - made

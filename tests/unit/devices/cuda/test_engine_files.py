@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import openvino as ov
 import pytest
-from tests.fakes.fakecuda.driver import FakeDriver
+from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
 from tests.fakes.faketensorrt.latest import MAGIC
 from tests.fakes.faketensorrt.library import FakeTensorRT
 from tests.fakes.faketensorrt.words import BuilderFlag
@@ -76,6 +76,16 @@ def test_a_build_leaves_room_for_the_cameras(
     build_engine(model, SHAPE, target_of(gpu, Library.TENSORRT), cuda_machine.cache)
     assert library.taken is not None
     assert library.taken.workspace_bytes == MOST_WORKSPACE_BYTES // 2
+
+
+def test_a_gpu_without_room_for_a_build_is_an_error(cuda_machine: CudaMachine, model: Model) -> None:
+    """In one sentence, and nothing is left behind."""
+    before = cuda_machine.driver.live()
+    cuda_machine.driver.inject("cuStreamCreate", OUT_OF_MEMORY)
+
+    with pytest.raises(DeviceError, match="^cuda: an engine cannot be built: "):
+        build_engine(model, SHAPE, target_of(cuda_machine.gpu, Library.TENSORRT), cuda_machine.cache)
+    assert cuda_machine.driver.live() == before
 
 
 def test_a_gpu_that_the_library_does_not_know_is_not_usable(
