@@ -83,7 +83,7 @@ def test_a_gpu_without_room_for_a_build_is_an_error(cuda_machine: CudaMachine, m
     before = cuda_machine.driver.live()
     cuda_machine.driver.inject("cuStreamCreate", OUT_OF_MEMORY)
 
-    with pytest.raises(DeviceError, match="^cuda: an engine cannot be built: "):
+    with pytest.raises(DeviceError, match=r"^cuda: an engine cannot be built: "):
         build_engine(model, SHAPE, target_of(cuda_machine.gpu, Library.TENSORRT), cuda_machine.cache)
     assert cuda_machine.driver.live() == before
 
