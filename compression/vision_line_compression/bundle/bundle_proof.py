@@ -136,11 +136,11 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None, flo
             proof = _extended(model, proof, {name: files[name] for name in missing})
         if float_onnx is not None and wants_float16:
             path = write_wholly_float16(model, float_onnx, Path(work) / WHOLLY_FLOAT16_FILE)
-            left_out = _difference(model, proof, path)
+            extended = _extended(model, proof, {WHOLLY_FLOAT16: path})
+            left_out = _difference(model, extended, path) or _unfit(extended)
             if not left_out:
                 missing.append(WHOLLY_FLOAT16)
-                files[WHOLLY_FLOAT16] = path
-                proof = _extended(model, proof, {WHOLLY_FLOAT16: path})
+                files[WHOLLY_FLOAT16], proof = path, extended
         added |= {_FILES[name]: files[name].read_bytes() for name in missing}
     if proof is model.proof:
         return Proven(left_out=left_out)
@@ -181,6 +181,15 @@ def _extended(model: Model, proof: Proof, files: Mapping[str, Path]) -> Proof:
     """Return `proof` with the references of more files on its images."""
     variants = {name: OnnxSession(load_model(path), fuse=False) for name, path in files.items()}
     return Proof(proof.images, {**proof.references, **_references(model, proof.images, variants)})
+
+
+def _unfit(proof: Proof) -> str:
+    """Say why `proof` cannot be stored; "" where it can: nothing that is there already is given up for one more."""
+    try:
+        pack_proof(proof)
+    except ModelError as exc:
+        return str(exc)
+    return ""
 
 
 def _difference(model: Model, proof: Proof, path: Path) -> str:
