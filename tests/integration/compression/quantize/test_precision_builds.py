@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 from collections.abc import Mapping
@@ -44,7 +43,7 @@ if TYPE_CHECKING:
     from tests.fakes.machine import CudaMachine
     from tests.integration.compression.quantize.conftest import Quantized
 
-SHAPES: list[ShapeHW] = [(64, 96), (96, 96)]
+SHAPE: ShapeHW = (64, 96)
 TINY: ShapeHW = (64, 128)
 MS = {"int8": 3.0, "fp16": 2.0}
 
@@ -64,8 +63,8 @@ class Stopwatch:
 
 @pytest.fixture
 def bundle(quantized: Quantized, tmp_path: Path) -> Path:
-    """Return an INT8 bundle without engines, for two input shapes."""
-    return write_bundle(tmp_path / "bundle", quantized.int8_onnx, "boards", input_shapes_hw=SHAPES)
+    """Return an INT8 bundle without engines."""
+    return write_bundle(tmp_path / "bundle", quantized.int8_onnx, "boards", input_shapes_hw=[SHAPE])
 
 
 def target(machine: CudaMachine) -> Target:
@@ -79,8 +78,9 @@ def chosen(machine: CudaMachine, bundle: Path, shape: ShapeHW) -> EngineChoice:
     return EngineChoice.model_validate_json(path.read_bytes())
 
 
-def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
+def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, tmp_path: Path) -> None:
     """Each shape has both engines and a choice with the best times; unknown accuracy keeps INT8. Twice builds once."""
+    bundle = proven(tmp_path / "bundle", (TINY, (96, 96)))
     titles: list[str] = []
     stopwatch = Stopwatch()
 
@@ -89,18 +89,19 @@ def test_both_are_built_and_timed_in_turns(cuda_machine: CudaMachine, bundle: Pa
         return nullcontext()
 
     for _ in range(2):
-        built = build_tensorrt_engines(bundle, display, float_onnx=quantized.float_onnx, measure=stopwatch)
+        built = build_tensorrt_engines(bundle, display, measure=stopwatch)
 
     assert cuda_machine.tensorrt.builds == 4
-    assert titles[:3] == ["engine 1 of 2: 64x96 int8", "engine 1 of 2: 64x96 fp16", "timing of 64x96"]
+    assert titles[:3] == ["engine 1 of 2: 64x128 int8", "engine 1 of 2: 64x128 fp16", "timing of 64x128"]
     assert stopwatch.asked[: 2 * ROUNDS] == ["int8", "fp16"] * ROUNDS
-    assert [one.engine.name for one in built] == [f"model-{h}x{w}-tensorrt-sm86.engine" for h, w in SHAPES]
+    names = [f"{FLOAT16_ENCODING}-{size}-tensorrt-sm86.engine" for size in ("64x128", "96x96")]
+    assert [one.engine.name for one in built] == names
     assert "int8: whether all passed the accuracy gates is not known" in built[0].remark
     assert "fp16 does not run: whether it passed the accuracy gates is not known: no report.json" in built[0].remark
-    choice = chosen(cuda_machine, bundle, SHAPES[0])
+    choice = chosen(cuda_machine, bundle, TINY)
     assert [sorted(variant.latency_ms) for variant in choice.forms] == [[1, DECISIVE_BATCH]] * 2
     assert choice.forms[0].latency_ms[DECISIVE_BATCH] < MS["int8"]
-    assert choice.bundle_sha256 == hashlib.sha256(quantized.int8_onnx.read_bytes()).hexdigest()
+    assert choice.bundle_sha256 == open_model(bundle).sha256
 
 
 def test_the_runtime_takes_the_kept_variant(
@@ -110,16 +111,16 @@ def test_the_runtime_takes_the_kept_variant(
     built = build_tensorrt_engines(bundle, wanted="fp16", float_onnx=quantized.float_onnx)
     model = open_model(bundle)
 
-    engine = find_engine(model, SHAPES[0], target(cuda_machine), cuda_machine.cache)
+    engine = find_engine(model, SHAPE, target(cuda_machine), cuda_machine.cache)
 
     assert engine == built[0].engine
     assert engine.name == "model-fp16-64x96-tensorrt-sm86.engine"
     assert read_manifest(engine).precision == "fp16"
-    assert cuda_machine.tensorrt.builds == 2
+    assert cuda_machine.tensorrt.builds == 1
     newer = FakeTensorRT(cuda_machine.driver, version="11.4.0.106")
     with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setitem(sys.modules, "tensorrt", newer.module)
-        other = find_engine(model, SHAPES[0], target(cuda_machine), cuda_machine.cache)
+        other = find_engine(model, SHAPE, target(cuda_machine), cuda_machine.cache)
     assert (read_manifest(other).precision, newer.builds) == ("int8", 1)
     assert "using int8" in caplog.text
 
@@ -128,7 +129,7 @@ def test_the_device_says_what_it_computes_in(cuda_machine: CudaMachine, bundle: 
     """On the dashboard and in the summary: what runs, not what the bundle holds."""
     build_tensorrt_engines(bundle, wanted="fp16", float_onnx=quantized.float_onnx)
 
-    device = open_cuda(open_model(bundle), SHAPES[:1], lambda: None, slots=1, cache=cuda_machine.cache)
+    device = open_cuda(open_model(bundle), [SHAPE], lambda: None, slots=1, cache=cuda_machine.cache)
 
     assert device.description.precision == "fp16"
     device.close()
@@ -136,25 +137,24 @@ def test_the_device_says_what_it_computes_in(cuda_machine: CudaMachine, bundle: 
 
 def test_the_gpu_itself_is_asked(cuda_machine: CudaMachine, bundle: Path, quantized: Quantized) -> None:
     """The real timing runs both engines, on the fakes."""
-    write_bundle(bundle, quantized.int8_onnx, "boards", input_shapes_hw=SHAPES[:1])
     measure = partial(time_engine, buckets=(1,), repeats=1)
 
     build_tensorrt_engines(bundle, float_onnx=quantized.float_onnx, measure=measure)
 
-    choice = chosen(cuda_machine, bundle, SHAPES[0])
+    choice = chosen(cuda_machine, bundle, SHAPE)
     assert [variant.precision for variant in choice.forms] == ["int8", "fp16"]
     assert all(variant.latency_ms[1] > 0 for variant in choice.forms)
 
 
-def proven(folder: Path, *, false: frozenset[str] = frozenset()) -> Path:
+def proven(folder: Path, shapes: tuple[ShapeHW, ...] = (TINY,), *, false: frozenset[str] = frozenset()) -> Path:
     """Return a bundle with an FP16 variant; the references of those in `false` are of something else."""
     half = {
         FLOAT16_ENCODING: build_tiny_model(quantized=True, batch="n", quantization=FLOAT16_ENCODING),
         WHOLLY_FLOAT16: build_tiny_model(batch="n", element=TensorProto.FLOAT16),
     }
     own = {SIGNED.name: build_tiny_model(quantized=True, batch="n")}
-    wrong = {(name, TINY) for name in false}
-    return write_proven_bundle(folder, own, (TINY,), false=wrong, gpu_variants=half)
+    wrong = {(name, shape) for name in false for shape in shapes}
+    return write_proven_bundle(folder, own, shapes, false=wrong, gpu_variants=half)
 
 
 def test_the_bundles_own_fp16_variant_is_built_and_proven_by_its_own_reference(
@@ -217,7 +217,7 @@ def test_what_there_is_not_is_refused(cuda_machine: CudaMachine, bundle: Path, q
         build_tensorrt_engines(bundle, wanted="fp16")
     with pytest.raises(ModelError, match="expected precision fp32, found int8"):
         build_tensorrt_engines(bundle, float_onnx=quantized.int8_onnx)
-    plain = write_bundle(bundle.parent / "plain", quantized.float_onnx, "boards", input_shapes_hw=SHAPES[:1])
+    plain = write_bundle(bundle.parent / "plain", quantized.float_onnx, "boards", input_shapes_hw=[SHAPE])
     with pytest.raises(ConfigError, match="--precision int8: expected an INT8 bundle"):
         build_tensorrt_engines(plain, wanted="int8")
     assert [one.remark for one in build_tensorrt_engines(plain)] == [""]
@@ -228,7 +228,7 @@ def test_the_command_says_which_and_why(cuda_machine: CudaMachine, bundle: Path)
     done = CliRunner().invoke(cli, ["build", str(bundle), "--target", "tensorrt"])
 
     assert done.exit_code == 0, done.output
-    assert [Path(line).exists() for line in done.stdout.splitlines()] == [True, True]
+    assert [Path(line).exists() for line in done.stdout.splitlines()] == [True]
     assert "int8: the float model that was quantized was not found" in done.stderr
     refused = CliRunner().invoke(cli, ["build", str(bundle), "--target", "rtx", "--precision", "fp16"])
     assert (refused.exit_code, "expected with --target tensorrt only" in refused.stderr) == (2, True)

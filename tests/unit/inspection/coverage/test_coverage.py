@@ -412,7 +412,7 @@ def test_start_is_distinguished_from_the_cameras() -> None:
     assert line.log.causes() == [("camera:CONNECTING", 0.0, 0.5), ("device:STARTING", 0.5, 4.25)]
 
 
-def test_the_building_of_an_engine_is_told_from_the_start() -> None:
+def test_the_building_of_an_engine_has_a_cause_of_its_own() -> None:
     """Its minutes are the GPU's, and neither the camera's nor the program's."""
     line = Line(ledger=CoverageLedger(device_ready=False), running=False)
     _idle(line, 0.0, 0.5)
