@@ -9,7 +9,7 @@ import sys
 def load_fakes() -> None:
     """Put the fakes in place, for the life of this process."""
     from tests.fakes.fakecuda.driver import load_fake_driver
-    from tests.fakes.faketensorrt import FakeTensorRT
+    from tests.fakes.faketensorrt.library import FakeTensorRT
     from tests.fakes.gpu_libraries.pynv import FakePyNvVideoCodec
 
     driver = load_fake_driver()
