@@ -115,7 +115,7 @@ def build_engine(
         if stop.is_set():
             raise _stopped(model, target)
         with nullcontext() if target.room is None else target.room() as room:
-            return _build(model, shape_hw, target, room, folder, progress, stop)
+            return _build(model, shape_hw, target, room=room, folder=folder, progress=progress, stop=stop)
 
     with ThreadPoolExecutor(1, thread_name_prefix="engine-build") as pool:
         try:
