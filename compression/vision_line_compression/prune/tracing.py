@@ -3,7 +3,8 @@
 
 Following dependencies can fall into an endless loop that eats all memory. Attention, which causes it, is replaced by
 a plain convolution before tracing (its channels are kept anyway), and the detection head ends before its decoding.
-Should a network still loop, the child dies by its own limit of memory or of time and the caller gets an error.
+Should a network still loop, the child dies by its own limit of memory, or is ended when it has used too much of a
+processor, and the caller gets an error. Time by the clock says nothing: other programs may have the processors.
 
 Run as a program: `python -m vision_line_compression.prune.tracing MODEL GROUPS MEMORY_GIB`.
 """
@@ -37,7 +38,8 @@ if TYPE_CHECKING:
 #: Input side of the traced image: two pixels remain at stride 32.
 _SIDE = 64
 _PROGRAM = "vision_line_compression.prune.tracing"
-
+#: How often it is asked what a child has used of the processors, in seconds.
+_ASKED_EVERY_S = 0.1
 
 #: Groups by the fingerprint of the structure; the oldest goes when there are too many.
 _KNOWN: dict[str, tuple[ChannelGroup, ...]] = {}
@@ -51,7 +53,7 @@ class OpaqueBlock(nn.Conv2d):
 def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: float = 4.0) -> tuple[ChannelGroup, ...]:
     """Return all groups of the split `model`; it is not changed.
 
-    The child may use `memory_gib` beyond what its libraries take and runs at most `timeout_s`.
+    The child may use `memory_gib` beyond what its libraries take and `timeout_s` of a processor.
 
     Raises:
         ModelError: The network cannot be traced, or not within the limits.
@@ -61,16 +63,37 @@ def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: floa
         torch.save(model, source)
         command = [sys.executable, "-m", _PROGRAM, str(source), str(target), str(memory_gib)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        try:
-            child = subprocess.run(
-                command, env=environment, timeout=timeout_s, capture_output=True, text=True, check=False
-            )
-        except subprocess.TimeoutExpired as exc:
-            raise ModelError(f"tracing channel groups took over {timeout_s:g} s: the network has a loop") from exc
-        if child.returncode != 0:
-            reason = (child.stderr.strip().splitlines() or [f"exit status {child.returncode}"])[-1]
+        returncode, said = _run(command, environment, timeout_s)
+        if returncode != 0:
+            reason = (said.strip().splitlines() or [f"exit status {returncode}"])[-1]
             raise ModelError(f"channel groups cannot be traced within {memory_gib:g} GiB: {reason}")
         return tuple(ChannelGroup.model_validate(entry) for entry in json.loads(target.read_text()))
+
+
+def _run(command: Sequence[str], environment: dict[str, str], limit_s: float) -> tuple[int, str]:
+    """Return a child's exit code and what it said; one that uses more than `limit_s` of a processor is ended."""
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            while True:
+                try:
+                    _, said = child.communicate(timeout=_ASKED_EVERY_S)
+                except subprocess.TimeoutExpired:
+                    if _processor_s(child.pid) > limit_s:
+                        raise ModelError(
+                            f"tracing channel groups took over {limit_s:g} s of a processor: the network has a loop"
+                        ) from None
+                else:
+                    return child.returncode, said
+        finally:
+            child.kill()
+
+
+def _processor_s(process: int) -> float:
+    """Return how long a process, all its threads together, has had processors."""
+    after_name = Path(f"/proc/{process}/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def known_groups(model: nn.Module, *, timeout_s: float, memory_gib: float) -> tuple[ChannelGroup, ...]:

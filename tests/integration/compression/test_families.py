@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,7 @@ from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.network.checkpoint import Checkpoint, complexity, load_checkpoint, save_checkpoint
 from vision_line_compression.network.onnx_file import export_onnx
 from vision_line_compression.network.split_blocks import find_halves, merge_blocks, split_blocks
+from vision_line_compression.prune import tracing
 from vision_line_compression.prune.apply import apply_plan, ensure_equivalent, silenced_parent
 from vision_line_compression.prune.latency import ConvolutionKind, LatencyTable, measure_latency, with_network
 from vision_line_compression.prune.openvino_bench import OpenvinoBench
@@ -292,6 +294,12 @@ def test_tracing_ends_at_its_limits(limits: dict[str, float], write_checkpoint: 
 
     with pytest.raises(ModelError, match=r"traced within|took over"):
         trace_groups(model, **limits)
+
+
+def test_waiting_for_a_processor_is_no_loop() -> None:
+    """On a busy machine tracing takes long by the clock."""
+    waiting = "import sys, time; time.sleep(2); sys.exit('done')"
+    assert tracing._run([sys.executable, "-c", waiting], {}, limit_s=1.0) == (1, "done\n")
 
 
 def test_an_infeasible_budget_shows_the_frontier(write_checkpoint: WriteCheckpoint) -> None:
