@@ -26,6 +26,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return export_onnx(folder / "parent.pt", folder / "float.onnx", shape_hw=(64, 64))
 
 
+@pytest.mark.left_out
 def test_the_application_opens_what_nncf_quantized(exported: Path, tmp_path: Path) -> None:
     """As an INT8 model of the same classes; sigmoids and the decoding of boxes read no codes."""
     pytest.importorskip("nncf")
