@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.ports import ShapeHW
+from vision_line.words import counted
 from vision_line_compression.data.dataset import Dataset, LabelledImage, label_path
 
 #: Longer side of a box in pixels of the network's input below which it is less than one cell of its finest grid.
@@ -129,7 +130,7 @@ def _repeated_images(name: str, dataset: Dataset, contents: _Contents) -> Iterat
     first, second, *_ = (others or repeated)[0]
     contradiction = f", {len(others)} of them with different boxes" if others else ""
     yield (
-        f"{dataset.source}: {name}: {len(repeated)} images are there several times{contradiction}, such as "
+        f"{dataset.source}: {name}: {counted(len(repeated), 'image')} more than once{contradiction}, such as "
         f"{first.path} and {second.path}: each counts as often"
     )
 

@@ -114,9 +114,9 @@ def test_images_that_are_there_twice_are_named(folder: Path) -> None:
     shutil.copy(folder / "images/train/a.png", folder / "images/train/d.png")
     (other,) = warnings(folder)
 
-    assert "train: 1 images are there several times, such as " in same
+    assert "train: 1 image more than once, such as " in same
     assert "b.png and" in same
-    assert "train: 2 images are there several times, 1 of them with different boxes, such as " in other
+    assert "train: 2 images more than once, 1 of them with different boxes, such as " in other
     assert "a.png and" in other
 
 
