@@ -98,7 +98,7 @@ class PruneSettings(FrozenModel):
     floor: float = Field(0.2, ge=0.0)
     """Weight of importance lost beside score lost: it decides between groups whose loss is below the noise."""
     trace_timeout_s: float = Field(120.0, gt=0.0)
-    """Most time that looking through the network's structure may take."""
+    """Most time of a processor, in seconds, that looking through the network's structure may take."""
     trace_memory_gib: float = Field(4.0, gt=0.0)
     """Most memory that it may take."""
 

@@ -347,11 +347,11 @@ def test_a_budget_of_measured_latency_is_kept(write_checkpoint: WriteCheckpoint)
     split_blocks(model)
     bench = OpenvinoBench(seconds=0.001, threads=1)
     table = measure_latency(survey_convolutions(model), (64, 64), bench, points=2)
-    settings = PruneSettings(budget=Budget(latency=0.8), neck="free", size_hw=(64, 64))
+    settings = PruneSettings(budget=Budget(latency=0.95), neck="free", size_hw=(64, 64))
     plan = plan_pruning(checkpoint, settings, latency=table)
 
     assert plan.costs["latency"].reference > 0.0
-    assert plan.costs["latency"].share <= 0.8
+    assert plan.costs["latency"].share <= 0.95
     assert plan.costs["macs"].share < 1.0
     with pytest.raises(ConfigError, match="latency table"):
         plan_pruning(checkpoint, settings)
