@@ -4,7 +4,8 @@
 Following dependencies can fall into an endless loop that eats all memory. Attention, which causes it, is replaced by
 a plain convolution before tracing (its channels are kept anyway), and the detection head ends before its decoding.
 Should a network still loop, the child dies by its own limit of memory, or is ended when it has used too much of a
-processor, and the caller gets an error. Time by the clock says nothing: other programs may have the processors.
+processor, and the caller gets an error. Time by the clock says nothing, for other programs may have the processors:
+only a child that uses none at all for long is ended by it.
 
 Run as a program: `python -m vision_line_compression.prune.tracing MODEL GROUPS MEMORY_GIB`.
 """
@@ -18,6 +19,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 import types
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -40,6 +42,8 @@ _SIDE = 64
 _PROGRAM = "vision_line_compression.prune.tracing"
 #: How often it is asked what a child has used of the processors, in seconds.
 _ASKED_EVERY_S = 0.1
+#: How long a child may use nothing of a processor: however busy the machine, in this time it gets some.
+_STILL_S = 600.0
 
 #: Groups by the fingerprint of the structure; the oldest goes when there are too many.
 _KNOWN: dict[str, tuple[ChannelGroup, ...]] = {}
@@ -71,7 +75,12 @@ def trace_groups(model: nn.Module, *, timeout_s: float = 120.0, memory_gib: floa
 
 
 def _run(command: Sequence[str], environment: dict[str, str], limit_s: float) -> tuple[int, str]:
-    """Return a child's exit code and what it said; one that uses more than `limit_s` of a processor is ended."""
+    """Return a child's exit code and what it said; one that uses more than `limit_s` of a processor is ended.
+
+    Raises:
+        ModelError: it was, or it stood still.
+    """
+    used_s, moved_s = 0.0, time.monotonic()
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
     ) as child:
@@ -80,7 +89,12 @@ def _run(command: Sequence[str], environment: dict[str, str], limit_s: float) ->
                 try:
                     _, said = child.communicate(timeout=_ASKED_EVERY_S)
                 except subprocess.TimeoutExpired:
-                    if _processor_s(child.pid) > limit_s:
+                    before_s, used_s = used_s, _processor_s(child.pid)
+                    if used_s > before_s:
+                        moved_s = time.monotonic()
+                    if time.monotonic() - moved_s > _STILL_S:
+                        raise ModelError(f"tracing channel groups stood still for {_STILL_S:g} s") from None
+                    if used_s > limit_s:
                         raise ModelError(
                             f"tracing channel groups took over {limit_s:g} s of a processor: the network has a loop"
                         ) from None

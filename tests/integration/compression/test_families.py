@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -300,6 +301,13 @@ def test_waiting_for_a_processor_is_no_loop() -> None:
     """On a busy machine tracing takes long by the clock."""
     waiting = "import sys, time; time.sleep(2); sys.exit('done')"
     assert tracing._run([sys.executable, "-c", waiting], {}, limit_s=1.0) == (1, "done\n")
+
+
+def test_tracing_that_stands_still_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It uses nothing of a processor, so that this limits nothing."""
+    monkeypatch.setattr(tracing, "_STILL_S", 1.0)
+    with pytest.raises(ModelError, match="stood still for 1 s"):
+        tracing._run(["sleep", "600"], dict(os.environ), limit_s=100.0)
 
 
 def test_an_infeasible_budget_shows_the_frontier(write_checkpoint: WriteCheckpoint) -> None:
