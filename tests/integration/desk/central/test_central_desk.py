@@ -42,7 +42,7 @@ def line(rows: DeskRecords, name: str, *cameras: str) -> int:
     for camera in cameras:
         rows.state(run, camera, "RUNNING", now_s - 1790)
         for minute in range(1, 29):
-            rows.minute(run, camera, (time.time() - 60 * minute) // 60 * 60 - BEGAN_UTC, 90)
+            rows.minute(run, camera, (now_s - 60 * minute) // 60 * 60, 90)  # the clock read once: minutes end meanwhile
     return run
 
 
