@@ -41,6 +41,8 @@ SHAPE_HW = (192, 320)
 LINES = 25
 #: After this time cameras are connected and the engine is compiled; the run's own duration begins later than this does.
 SETTLED_S = 10.0
+#: The sampler begins late on a slow machine; the run outlasts it.
+MARGIN_S = 15.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ def watch_run(urls: list[str], folder: Path, seconds: float) -> Watched:
     """Run the command on `urls` and watch it, once it has settled, in three parts."""
     write_streams(folder / "streams.toml", urls)
     part_s = max(1, int((seconds - SETTLED_S) / 3))
-    options = ("--streams", "streams.toml", "--headless", "--duration", f"{seconds}", "--summary", "s.json")
+    options = ("--streams", "streams.toml", "--headless", "--duration", f"{seconds + MARGIN_S}", "--summary", "s.json")
     with subprocess.Popen(
         [COMMAND, *options], cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     ) as process:
