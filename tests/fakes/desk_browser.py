@@ -10,12 +10,15 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.async_api import Page, ViewportSize, async_playwright
+from playwright.async_api import Page, ViewportSize, async_playwright, expect
 from tests.fakes.ports import free_port
+from tests.fakes.waiting import WAIT_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 
 needs_chromium = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's package chromium")
+
+expect.set_options(timeout=1000 * WAIT_S)  # instead of 5 s
 
 PHONE: ViewportSize = {"width": 360, "height": 740}
 WINDOW: ViewportSize = {"width": 1000, "height": 900}
@@ -51,6 +54,7 @@ async def signed_in_page(link: str, viewport: ViewportSize, *, is_silent: bool =
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM)
         shown = await browser.new_page(base_url=link.partition("/enter")[0], viewport=viewport)
+        shown.set_default_timeout(1000 * WAIT_S)
         if is_silent:
             shown.on("console", lambda message: complaints.append(message.text))
         shown.on("pageerror", lambda error: complaints.append(str(error)))

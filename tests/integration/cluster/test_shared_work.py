@@ -128,6 +128,15 @@ def reinspect(folder: Path, output: str, *options: str, record: str = "records")
     )
 
 
+def said_by(command: subprocess.Popen[str], within_s: float = 240.0) -> tuple[str, str]:
+    """Wait for a command's end, and return what it wrote; one that does not end is killed."""
+    try:
+        return command.communicate(timeout=within_s)
+    except subprocess.TimeoutExpired:
+        command.kill()
+        pytest.fail(f"not within {within_s:g} s: {command.communicate()}")
+
+
 def parents() -> dict[int, int]:
     """Return each process with its parent."""
     found = {}
@@ -184,8 +193,8 @@ def test_a_shared_reinspection_is_the_local_one_though_a_node_dies(
     """To the byte; a node with another program is named and gets nothing, and what is done is not done again."""
     shared = reinspect(recorded, "shared", f"--ray={ray_cluster.address}")
     kill_when(doomed, inspects, shared)
-    said, warned = shared.communicate(timeout=120)
-    said_locally, _ = reinspect(recorded, "local").communicate(timeout=60)
+    said, warned = said_by(shared)
+    said_locally, _ = said_by(reinspect(recorded, "local"))
 
     assert shared.returncode == 0, warned
     assert "1 of 3 nodes of the cluster cannot do this work" in warned
@@ -196,13 +205,13 @@ def test_a_shared_reinspection_is_the_local_one_though_a_node_dies(
     assert "not inspected" not in said
 
     again = reinspect(recorded, "shared", "--ray=10.255.255.255:1")  # nobody is asked for what is done
-    assert again.communicate(timeout=60)[0] == said
+    assert said_by(again)[0] == said
 
 
 def test_recordings_that_nodes_do_not_see_are_said_before_work_starts(ray_cluster: Any, recorded: Path) -> None:
     """A path that leads elsewhere in each process stands for a folder that machines do not share."""
     unseen = reinspect(recorded, "unseen", f"--ray={ray_cluster.address}", record="/proc/self/cwd/records")
-    _, said = unseen.communicate(timeout=120)
+    _, said = said_by(unseen)
 
     assert unseen.returncode == 2, said
     assert "no node can do this work" in said
@@ -287,9 +296,9 @@ def test_a_shared_compression_is_the_local_one_though_a_node_dies(
     (tmp_path / "recipe.toml").write_text(RECIPE)
     shared = compress(tmp_path, "shared", f"--ray={ray_cluster.address}")
     kill_when(doomed, has_begun_a_stage, shared, 600.0)
-    _, said = shared.communicate(timeout=900)
+    _, said = said_by(shared, 900)
     local = compress(tmp_path, "local")
-    local.communicate(timeout=900)
+    said_by(local, 900)
 
     assert shared.returncode == local.returncode == 0, said
     assert "has another vision_line than this machine" in said
