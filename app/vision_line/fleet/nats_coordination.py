@@ -26,6 +26,7 @@ from nats.js.kv import KeyValue
 from vision_line.errors import mask_credentials
 from vision_line.fleet.coordination import CoordinationError, StoreEntry
 from vision_line.fleet.store_users import BUCKET
+from vision_line.task_ending import end_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -181,8 +182,8 @@ class NatsCoordination:
     async def _connect(self) -> Client:
         """Connect to one of the servers; from then on the client finds others by itself, for ever."""
         client = Client()
-        try:
-            await client.connect(
+        connecting = asyncio.ensure_future(
+            client.connect(
                 self._servers,
                 name=self._name,
                 error_cb=self._note,
@@ -194,7 +195,13 @@ class NatsCoordination:
                 max_outstanding_pings=2,
                 nkeys_seed=None if self._seed_file is None else str(self._seed_file),
             )
+        )
+        try:
+            # In a task of its own: a client that swallows the cancellation of who gave up would try for ever.
+            await asyncio.wait({connecting})
+            connecting.result()
         except BaseException:
+            await end_tasks(connecting, again_s=CLOSE_S)
             await _end(client)
             raise
         return client
@@ -256,10 +263,8 @@ async def _stop_late(coming: asyncio.Future[KeyValue.KeyWatcher]) -> None:
 async def _end(client: Client) -> None:
     """Close a connection, and let go of one whose end does not come."""
     closing = asyncio.ensure_future(client.close())
-    done, _ = await asyncio.wait({closing}, timeout=CLOSE_S)
-    if not done:
-        closing.cancel()
-    await asyncio.gather(closing, return_exceptions=True)
+    await asyncio.wait({closing}, timeout=CLOSE_S)
+    await end_tasks(closing, again_s=CLOSE_S)
 
 
 def _is_worth_saying(record: logging.LogRecord) -> bool:
