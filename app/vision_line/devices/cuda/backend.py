@@ -59,7 +59,7 @@ class CudaBackend:
         self._gpu = gpu
         with translated_errors(DeviceError, "the device cannot be opened"), ExitStack() as undo:
             self._pipeline = SlotPipeline(
-                gpu, model, slots, cache, stop, on_status, MAX_BATCH if max_batch is None else max_batch
+                gpu, model, slots, cache, stop, on_status, max_batch=MAX_BATCH if max_batch is None else max_batch
             )
             undo.callback(self._pipeline.close)
             self._monitor = open_monitor(gpu)

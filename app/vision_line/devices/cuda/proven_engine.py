@@ -106,7 +106,7 @@ class EngineOpener:
             try:
                 plan = source.path.read_bytes()
                 kernels = runtime_cache_path(self._cache, plan, self._gpu.name)
-                engine = Engine(self._trt, plan, shape_hw, str(source.path), stream, kernels, buckets)
+                engine = Engine(self._trt, plan, shape_hw, str(source.path), stream, kernels, buckets=buckets)
             except DeviceError as exc:
                 logger.warning("the engine is not used: %s", exc)
                 faults.append(str(exc))
