@@ -152,8 +152,8 @@ class SlotPipeline:
         Raises:
             DeviceError: it cannot be said, such as for want of memory.
         """
-        for shape, engine in self._engines.items():
-            for bucket in engine.buckets:
+        for shape in self._engines:
+            for bucket in self._buckets:  # those that are offered: others may be given up again
                 with self._turn:
                     if self._closing.is_set():
                         return ""
