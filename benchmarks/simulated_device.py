@@ -69,6 +69,9 @@ class StatedBackend:
         """Offer more input shapes."""
         self._description = replace(self._description, input_shapes_hw=(*self._description.input_shapes_hw, *shapes))
 
+    def open_batches(self, frames: int) -> None:
+        """Do nothing: it takes as many frames as it was made for."""
+
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
         """Note how many frames the slot has."""
         self._sizes[slot] = len(frames)

@@ -172,6 +172,16 @@ class Device(Protocol):
             ModelError, DeviceError: the engine cannot be made for it or fails its proof; the device stays as it was.
         """
 
+    def ensure_batch(self, frames: int) -> None:
+        """Make the device able to take batches of `frames`, or of as many as it ever takes; inspection goes on.
+
+        Takes a GPU seconds, and memory. `description.max_batch` follows when it is done, and never falls. Any thread,
+        one at a time, and not while a shape is added.
+
+        Raises:
+            DeviceError: it cannot be done; the device stays as it was.
+        """
+
     def set_score_floor(self, floor: float | Scores) -> None:
         """Hand back detections from this score on, for all classes or (classes,) one for each; any thread."""
 
@@ -268,9 +278,10 @@ class LoadedDevice(Device, LoadReporter, Protocol):
         """Prove the open engines once more; return what one computes wrongly now, "" where all are right.
 
         Inspection goes on meanwhile. It takes as long as some frames, and for ever where an engine hangs: any one
-        thread. A GPU's engines are proven at their opening alone.
+        thread.
 
         Raises:
+            DeviceError: it cannot be said now, such as for want of memory on a GPU.
             RunError: an engine failed.
         """
 

@@ -286,6 +286,20 @@ def test_a_shape_can_be_added_while_frames_are_in_flight(rig: Rig) -> None:
     assert [found.frame.camera for found in rig.collect(1)] == ["b"]
 
 
+def test_room_for_larger_batches_can_be_asked_for_while_frames_are_in_flight(rig: Rig) -> None:
+    """What is under way comes back; a batch never has less room than before, and as much as is said."""
+    before = rig.device.description.max_batch
+    rig.device.submit([rig.frame("a", 0)])
+    rig.device.ensure_batch(before + 1)
+    rig.device.ensure_batch(1)
+    most = rig.device.description.max_batch
+
+    assert most >= before
+    assert [found.frame.camera for found in rig.collect(1)] == ["a"]
+    rig.device.submit([rig.frame("a", number + 1) for number in range(most)])
+    assert [found.frame.sequence for found in rig.collect(most)] == list(range(1, most + 1))
+
+
 def test_collecting_nothing_returns_at_once(rig: Rig) -> None:
     """`collect` never blocks."""
     assert rig.device.collect() == []

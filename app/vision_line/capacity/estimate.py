@@ -167,9 +167,14 @@ def batch_s(scenario: Scenario, frames: int) -> float:
     A batch is of one model, so with several of them as many are begun for the same frames.
     """
     engine = scenario.gpu.engine
-    padded = next(bucket for bucket in BUCKETS if bucket >= frames)
+    padded = _bucket_for(frames)
     converting_s = frames * (_surface_bytes(scenario) + INPUT_BYTES) / scenario.gpu.bandwidth
     return scenario.models * engine.setup_s + padded * engine.image_s * scenario.model_cost + converting_s
+
+
+def _bucket_for(frames: int) -> int:
+    """Return the smallest captured batch that holds `frames`, the largest where none does."""
+    return next((bucket for bucket in BUCKETS if bucket >= frames), MAX_BATCH)
 
 
 def packets_per_frame(scenario: Scenario) -> float:
@@ -217,7 +222,7 @@ def _traffic(scenario: Scenario, cameras: int) -> float:
 
 def _memory(scenario: Scenario, cameras: int) -> float:
     each = DECODE_SURFACES.value * _surface_bytes(scenario) + SESSION_BYTES.value
-    engines = scenario.models * (ENGINE_BYTES.value + GPU_SLOTS * MAX_BATCH * INPUT_BYTES)
+    engines = scenario.models * (ENGINE_BYTES.value + GPU_SLOTS * _bucket_for(cameras) * INPUT_BYTES)
     return (CONTEXT_BYTES.value + engines + cameras * each) / 1e9
 
 

@@ -24,7 +24,7 @@ class Backend(Protocol):
     Slots are numbers from 0 to `description.slots` - 1. The device says which slot a batch takes, and gives a slot to
     no other batch until it has read the outputs. A backend is made with the `wake` that it calls, from any thread,
     whenever a batch is done. All else is called by the scheduler's thread, but for
-    `open_shapes`, `sample` and `prove_again`.
+    `open_shapes`, `open_batches`, `sample` and `prove_again`.
     """
 
     @property
@@ -44,6 +44,15 @@ class Backend(Protocol):
 
         Raises:
             ModelError, DeviceError: it cannot be done; the shapes that were open stay so.
+        """
+
+    def open_batches(self, frames: int) -> None:
+        """Make it able to take batches of `frames`, or of as many as it ever takes, while batches go on.
+
+        The thread that opens shapes, or another while none is opened.
+
+        Raises:
+            DeviceError: it cannot be done; `description.max_batch` stays as it was.
         """
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
@@ -138,6 +147,13 @@ class InferenceDevice:
             return
         self._backend.open_shapes([shape_hw])
         self._description = self._backend.description  # after it is open: another thread goes by what is described
+
+    def ensure_batch(self, frames: int) -> None:
+        """Be able to take batches of `frames` while the others go on; see `ports.Device`."""
+        if frames <= self._description.max_batch:
+            return
+        self._backend.open_batches(frames)
+        self._description = self._backend.description  # after it is open, as above
 
     def set_score_floor(self, floor: float | Scores) -> None:
         """Hand back detections from this score on."""

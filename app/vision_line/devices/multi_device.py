@@ -52,6 +52,15 @@ class MultiDevice:
                 member.device.ensure_shape(shape_hw)
         self._description = self._described()
 
+    def ensure_batch(self, frames: int) -> None:
+        """Have each device in turn take batches of `frames`: all may lie on one. Offered when all can."""
+        try:
+            for member in self._members:
+                with member.named_errors():
+                    member.device.ensure_batch(frames)
+        finally:
+            self._description = self._described()
+
     def set_score_floor(self, floor: float | Scores) -> None:
         """Hand back detections from this score on."""
         for member in self._members:

@@ -106,13 +106,15 @@ def open_device(
     score_floor: float | Scores | None = None,
     stop: threading.Event | None = None,
     on_status: Callable[[str], None] | None = None,
+    max_batch: int | None = None,
 ) -> LoadedDevice:
     """Open the chosen device `name` for `model` at the input `shapes`.
 
     `wake` is called from any thread whenever something finished. `score_floor` is the lowest score handed back, for
     all classes or one for each; None: the model's own threshold. `stop`, set by another thread, ends the building of
     an engine, which takes a GPU minutes; `on_status` is called from any thread with a sentence about each of its steps,
-    and with "" when it is over.
+    and with "" when it is over. `max_batch` is the most frames that a batch is to have at first, which a GPU makes room
+    for; None: as many as there can be.
 
     Raises:
         DeviceError: no such device, its libraries are missing, it cannot be used here, or `stop` was set.
@@ -120,10 +122,11 @@ def open_device(
     """
     gpus = chosen_gpus(name)
     entry, options = DEVICES["cpu"], dict[str, object]()
+    for_gpus = {"stop": stop, "on_status": on_status, "max_batch": max_batch}
     if len(gpus) == 1:
-        entry, options = DEVICES["cuda"], {"index": gpus[0], "stop": stop, "on_status": on_status}
+        entry, options = DEVICES["cuda"], {"index": gpus[0], **for_gpus}
     elif gpus:
-        entry, options = _SEVERAL_GPUS, {"indices": gpus, "stop": stop, "on_status": on_status}
+        entry, options = _SEVERAL_GPUS, {"indices": gpus, **for_gpus}
     device: LoadedDevice = _load(entry)(model, shapes, wake, score_floor=score_floor, **options)
     return device
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
-from vision_line.errors import RunError
+from vision_line.errors import DeviceError, RunError
 from vision_line.frames import OWN_MODEL, ClassIds, Detections, Frame, Inspection, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
 
@@ -44,8 +44,12 @@ class SeveralModels:
 
     @property
     def description(self) -> DeviceDescription:
-        """Say what the device is with the run's own model."""
-        return self._members[OWN_MODEL].device.description
+        """Say what the device is with the run's own model; `max_batch` is what each of the models takes."""
+        own = self._members[OWN_MODEL].device.description
+        if len(self._members) == 1:  # nearly always, and asked for with every batch
+            return own
+        smallest = min(member.device.description.max_batch for member in self._members.values())
+        return own if smallest == own.max_batch else replace(own, max_batch=smallest)
 
     @property
     def descriptions(self) -> dict[str, DeviceDescription]:
@@ -64,6 +68,12 @@ class SeveralModels:
     def ensure_shape(self, model: str, shape_hw: ShapeHW) -> None:
         """Open one more input shape of a model while the others go on; see `ports.Device`."""
         self._members[model].device.ensure_shape(shape_hw)
+
+    def ensure_batch(self, frames: int) -> None:
+        """Have each model take batches of `frames` while the others go on; see `ports.Device`."""
+        for member in self._members.values():
+            with member.named_errors():
+                member.device.ensure_batch(frames)
 
     def set_score_floors(self, floors: Mapping[str, Scores]) -> None:
         """Hand back detections from these scores on: by model (classes,), one for each of its own classes."""
@@ -160,18 +170,18 @@ class _Member:
         """Return what has finished, in the numbers of the run's classes."""
         if self._key == OWN_MODEL:
             return self.device.collect()
-        with self._named_errors():
+        with self.named_errors():
             return [self._of_the_run(inspection) for inspection in self.device.collect()]
 
     def prove_again(self) -> str:
         """Prove the model's engines once more."""
-        with self._named_errors():
+        with self.named_errors():
             fault = self.device.prove_again()
         return fault if self._key == OWN_MODEL or not fault else f"model {self._model.name}: {fault}"
 
     def close(self) -> None:
         """Close the device."""
-        with self._named_errors():
+        with self.named_errors():
             self.device.close()
 
     def _of_the_run(self, inspection: Inspection) -> Inspection:
@@ -181,11 +191,11 @@ class _Member:
         return replace(inspection, detections=found, model=self._key)
 
     @contextmanager
-    def _named_errors(self) -> Iterator[None]:
+    def named_errors(self) -> Iterator[None]:
         """Say in errors of the engine which model it was, but for the run's own."""
         try:
             yield
-        except RunError as exc:
+        except (DeviceError, RunError) as exc:
             if self._key == OWN_MODEL:
                 raise
-            raise RunError(f"model {self._model.name}: {exc}") from exc
+            raise type(exc)(f"model {self._model.name}: {exc}") from exc

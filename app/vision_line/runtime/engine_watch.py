@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from vision_line.errors import RunError
+from vision_line.errors import DeviceError, RunError
 from vision_line.records.formats import iso_utc
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ async def watch_engines(
     """Have the engines proven again and again, until cancelled; `prove` says what is wrong, "" where nothing is.
 
     It is called in a thread that nobody waits for at the end: an engine may hang. `doubt` hears from when to when it
-    may be wrong what was inspected.
+    may be wrong what was inspected. A proof that cannot be made now, a `DeviceError`, is made the next time.
 
     Raises:
         RunError: an engine computes wrongly that was right before, or failed.
@@ -53,6 +53,10 @@ async def watch_engines(
         began_utc = time.time()
         try:
             fault = await _in_a_thread(prove, right_utc, hangs_s)
+        except DeviceError as exc:
+            since = iso_utc(right_utc)
+            logger.warning("the engines cannot be proven now, what was inspected since %s is unproven: %s", since, exc)
+            continue
         except RunError as exc:
             fault = str(exc)
         if fault:

@@ -12,7 +12,7 @@ from typing import Any
 
 from vision_line.devices.several_models import SeveralModels
 from vision_line.ports import DeviceLoad
-from vision_line.runtime.run_device import InputShapes
+from vision_line.runtime.run_device import DeviceFitter
 from vision_line.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -70,7 +70,7 @@ class LiveInspection:
     device: SeveralModels
     scheduler: Scheduler
     load_watch: LoadWatch
-    shapes: InputShapes
+    fitter: DeviceFitter
     helpers: Sequence[asyncio.Task[None]]
 
     async def drain(self, forced: asyncio.Event) -> None:

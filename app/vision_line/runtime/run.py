@@ -37,7 +37,7 @@ from vision_line.runtime.live_inspection import LiveInspection, LoadWatch, outco
 from vision_line.runtime.monitoring import Monitoring
 from vision_line.runtime.recipe_follower import RecipeFollower
 from vision_line.runtime.reload import ConfigFollower
-from vision_line.runtime.run_device import DeviceOpener, InputShapes
+from vision_line.runtime.run_device import DeviceFitter, DeviceOpener
 from vision_line.runtime.run_models import RunModels
 from vision_line.runtime.service_notifier import ServiceNotifier
 from vision_line.runtime.setup import RunSetup, check_usable
@@ -264,7 +264,7 @@ class Run:
 
     async def _open_more(self, inspection: LiveInspection, loaded: LoadedConfig, models: RunModels) -> None:
         try:
-            await self._opener.open_more(inspection.device, loaded, models, inspection.shapes.sizes_wh)
+            await self._opener.open_more(inspection.device, loaded, models, inspection.fitter.sizes_wh)
         except (DeviceError, ModelError) as exc:
             raise ConfigError(f"{loaded.path}: {exc}") from exc
         self._describe_recipe_models(inspection.device, loaded, models)
@@ -289,7 +289,11 @@ class Run:
             for entry in configuration_change(loaded, active, why):
                 self._setup.log.write_configuration(entry)
         self._lower_score_floors(self._opener.score_floors(loaded.config, self._setup.models.models))
-        await cameras.apply(streams_in_force(loaded.config, active), active.names)
+        streams = streams_in_force(loaded.config, active)
+        self._opener.expect(len(streams))
+        if self._inspection is not None:
+            self._inspection.fitter.fit_cameras()
+        await cameras.apply(streams, active.names)
 
     def _lower_score_floors(self, floors: Mapping[str, Scores]) -> None:
         """Have the device hand back what the cameras need from now on, and what they needed up to now.
@@ -330,8 +334,8 @@ class Run:
         """Begin to inspect with the open device."""
         self._describe(device)
         self._describe_recipe_models(device, self._setup.loaded, self._setup.models.models)
-        shapes = InputShapes(device, self._opener, self._setup.models, partial(self._describe, device))
-        scheduler = self._start_scheduler(device, shapes)
+        fitter = DeviceFitter(device, self._opener, self._setup.models, partial(self._describe, device))
+        scheduler = self._start_scheduler(device, fitter)
         cameras.attach(scheduler)
         self._ledger.device_is_ready()
         decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
@@ -339,12 +343,12 @@ class Run:
         helpers = [
             tasks.create_task(followers[0].run(), name="configuration"),
             tasks.create_task(followers[1].run(), name="recipes"),
-            tasks.create_task(shapes.run(), name="input shapes"),
+            tasks.create_task(fitter.run(), name="device"),
             tasks.create_task(decode_watch.run(), name="decoding"),
             tasks.create_task(watch_engines(device.prove_again, self._setup.log.write_doubt), name="engines"),
         ]
         tasks.create_task(outcome_of(scheduler), name="scheduler")
-        return LiveInspection(device, scheduler, load_watch, shapes, helpers)
+        return LiveInspection(device, scheduler, load_watch, fitter, helpers)
 
     def _describe_recipe_models(self, device: SeveralModels, loaded: LoadedConfig, models: RunModels) -> None:
         """Say which models are open beside the run's own, and what proved them."""
@@ -379,16 +383,17 @@ class Run:
         )
         self._setup.log.write_device(used)
         shapes = ", ".join(f"{width}x{height}" for height, width in used.input_shapes_hw)
-        logger.info("device: %s, %s, input shapes %s", used.name, used.detail, shapes)
+        batches = f", batches of up to {used.max_batch}" if used.max_batch > 1 else ""
+        logger.info("device: %s, %s, input shapes %s%s", used.name, used.detail, shapes, batches)
         logger.info("model: %s%s", used.variant, f" ({used.variant_reason})" if used.variant_reason else "")
 
-    def _start_scheduler(self, device: SeveralModels, shapes: InputShapes) -> Scheduler:
+    def _start_scheduler(self, device: SeveralModels, fitter: DeviceFitter) -> Scheduler:
         loop, overlay = asyncio.get_running_loop(), self._setup.overlay
 
         def note(update: SchedulerUpdate) -> None:
             self._ledger.note(update)
             self._first_inspections.note(update.inspected_frames)
-            shapes.note(update.inspected_frames)
+            fitter.note(update.inspected_frames)
 
         def hand_over(update: SchedulerUpdate) -> None:
             self._monitoring.beats.scheduler_s = update.at_s

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -24,6 +25,8 @@ from vision_line.runtime.run_models import ModelsInForce, RunModels, class_numbe
 from vision_line.runtime.setup import RunSetup
 from vision_line.scheduler import InspectedFrame
 
+logger = logging.getLogger(__name__)
+
 
 class DeviceOpener:
     """Opens the run's device without holding up cameras, signals and the dashboard: compiling takes a second or ten."""
@@ -34,6 +37,16 @@ class DeviceOpener:
         self._wake = wake
         self._on_status = on_status
         self._given_up = threading.Event()  # ends the building of engines
+        self._cameras = 1
+
+    @property
+    def cameras(self) -> int:
+        """How many frames a batch can have: at most one of each camera."""
+        return self._cameras
+
+    def expect(self, cameras: int) -> None:
+        """Open what is opened from now on for so many cameras."""
+        self._cameras = max(1, cameras)
 
     async def open(self, sizes_wh: Sequence[SizeWH], stop: asyncio.Event) -> SeveralModels | None:
         """Open all models for frames of these sizes; None if `stop` is set before they are, which also ends a build.
@@ -108,6 +121,7 @@ class DeviceOpener:
                 score_floor=_score_floor(config, models, key),
                 stop=self._given_up,
                 on_status=self._on_status,
+                max_batch=self._cameras,
             )
         except (DeviceError, ModelError) as exc:
             if key == OWN_MODEL:
@@ -123,8 +137,12 @@ def _score_floor(config: Config, models: RunModels, key: str) -> Scores:
     return score_floor(streams, model.classes, model.score_threshold, continue_ratio=CONTINUE_RATIO)
 
 
-class InputShapes:
-    """Gives cameras whose frames have another aspect ratio than those at the start an input shape of their own."""
+class DeviceFitter:
+    """Fits the open device to its cameras as they change.
+
+    Frames of another aspect ratio than those at the start get an input shape of their own, and where more cameras come
+    the batches get room for a frame of each.
+    """
 
     def __init__(
         self, device: SeveralModels, opener: DeviceOpener, models: ModelsInForce, on_change: Callable[[], None]
@@ -135,7 +153,7 @@ class InputShapes:
         self._models = models
         self._on_change = on_change
         self._sizes_wh: dict[str, SizeWH] = {}
-        self._new_size = asyncio.Event()
+        self._changed = asyncio.Event()
 
     @property
     def sizes_wh(self) -> list[SizeWH]:
@@ -147,15 +165,30 @@ class InputShapes:
         for frame in frames:
             if self._sizes_wh.get(frame.camera) != frame.size_wh:
                 self._sizes_wh[frame.camera] = frame.size_wh
-                self._new_size.set()
+                self._changed.set()
+
+    def fit_cameras(self) -> None:
+        """Fit it to the number of cameras that the opener expects now."""
+        self._changed.set()
 
     async def run(self) -> None:
-        """Add shapes, in a thread, until cancelled."""
+        """Add shapes and make room, in a thread, until cancelled."""
         while True:
-            await self._new_size.wait()
-            self._new_size.clear()
+            await self._changed.wait()
+            self._changed.clear()
+            await self._fit_batches()
             for key, description in self._device.descriptions.items():
                 await self._fit(key, description.input_shapes_hw)
+
+    async def _fit_batches(self) -> None:
+        """Make room for a frame of each camera; where that fails, batches are smaller, and none is left out."""
+        before = self._device.description.max_batch
+        try:
+            await asyncio.to_thread(self._device.ensure_batch, self._opener.cameras)
+        except DeviceError as exc:
+            logger.warning("batches stay smaller than the number of cameras: %s", exc)
+        if self._device.description.max_batch != before:
+            self._on_change()
 
     async def _fit(self, key: str, offered: tuple[ShapeHW, ...]) -> None:
         """Add the shapes that a model lacks, as many as it may have."""

@@ -71,6 +71,7 @@ class RunTotals:
     inspected_fps: float
     batches: int
     batched: int  # frames in them
+    batch_places: int  # frames that they had room for
     commit_latency: Counts = field(compare=False)
     usage: ProcessUsage
     overlay: OverlayStatus | None = None  # None where no videos are written
@@ -88,11 +89,6 @@ class RunTotals:
     def behind(self) -> Counts:
         """What all cameras' inspected frames waited in queues on the way."""
         return merged(camera.behind for camera in self.cameras)
-
-    @property
-    def batch_places(self) -> int:
-        """How many frames the batches had room for."""
-        return self.batches * self.facts.device.max_batch
 
     @property
     def batch_occupancy(self) -> float | None:
@@ -136,6 +132,7 @@ class RunMetrics:
         self._first_result_s: float | None = None
         self._batches = 0
         self._batched = 0
+        self._batch_places = 0
 
     def watch_overlay(self, read_overlay: Callable[[], OverlayStatus]) -> None:
         """Show the state of the annotated videos from now on."""
@@ -216,6 +213,7 @@ class RunMetrics:
         """Count a batch of `frames` that was submitted to the device."""
         self._batches += 1
         self._batched += frames
+        self._batch_places += self.facts.device.max_batch
 
     def inspected(self, inspection: Inspection, now_s: float) -> None:
         """Count a result that was handed to the outputs and the records at `now_s`."""
@@ -314,6 +312,7 @@ class RunMetrics:
             inspected_fps=self._inspected_fps(sum(camera.inspected for camera in cameras), now_s),
             batches=self._batches,
             batched=self._batched,
+            batch_places=self._batch_places,
             commit_latency=self._commit_latencies.whole(),
             usage=self._read_usage(),
             overlay=self._overlay(),
@@ -346,8 +345,7 @@ class RunMetrics:
         )
 
     def _occupancy(self) -> float | None:
-        places = self._batches * self.facts.device.max_batch
-        return self._batched / places if places else None
+        return self._batched / self._batch_places if self._batch_places else None
 
     def _inspected_fps(self, inspected: int, now_s: float) -> float:
         """Return results after the first one, divided by the time since it."""

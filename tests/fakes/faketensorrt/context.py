@@ -99,7 +99,9 @@ class Context:
     def set_device_memory(self, memory: int, size: int) -> None:
         """Take the workspace."""
         assert memory % 256 == 0, "device memory is to be aligned"
-        assert size >= self._engine.device_memory_size_v2, "device memory is too small"
+        assert self._profile is not None, "what a profile needs is not known without one"
+        needed = self._engine.get_device_memory_size_for_profile_v2(self._profile)
+        assert size >= needed, "device memory is too small"
         self._workspace = (memory, size)
 
     def set_tensor_address(self, name: str, memory: int) -> bool:

@@ -61,6 +61,7 @@ class FakeTensorRT:
     recordable: bool = True
     refusals: set[str] = field(default_factory=set)
     builds: int = 0
+    runs: int = 0  # that were begun on the GPU
     built_on: list[int] = field(default_factory=list)  # the GPU of each build
     taken: BuildTakes | None = None  # of the GPU by the latest build
     endless: bool = False  # builds go on until they are stopped
@@ -101,6 +102,7 @@ class FakeTensorRT:
         return self._go
 
     def _run(self, number: int, part: Callable[[Job], None]) -> int:
+        self.runs += 1
         self._go.wait()
         if self.refuses("the GPU"):
             return LAUNCH_FAILED

@@ -113,10 +113,9 @@ class Engine:
         self.has_details = bool(facts["details"])
         self.num_io_tensors = 2
 
-    @property
-    def device_memory_size_v2(self) -> int:
-        """Return what the largest shape needs."""
-        return max(self.memory_for(shapes[2]) for shapes in self.profiles)
+    def get_device_memory_size_for_profile_v2(self, profile_index: int) -> int:
+        """Return what the largest shape of a profile needs."""
+        return self.memory_for(self.profiles[profile_index][2])
 
     def memory_for(self, shape: tuple[int, ...]) -> int:
         """Return the workspace of a run."""

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from vision_line.errors import RunError
+from vision_line.errors import DeviceError, RunError
 from vision_line.runtime import engine_watch
 from vision_line.runtime.engine_watch import watch_engines
 
@@ -49,6 +49,28 @@ async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
     assert proven_utc[-3] <= since_utc <= proven_utc[-2], "the last proof that held had begun"
     assert until_utc >= proven_utc[-1]
     assert why == "cpu: it computes wrongly now"
+
+
+async def test_what_cannot_be_proven_now_is_no_doubt_and_not_forgotten(caplog: pytest.LogCaptureFixture) -> None:
+    """A GPU without memory for a proof goes on; since when nothing is proven counts from the last proof that was."""
+    said: list[str | DeviceError] = ["", DeviceError("cuda: out of memory"), "cuda: it computes wrongly now"]
+    proven_utc = [time.time()]
+    doubts = Doubts()
+
+    def prove() -> str:
+        proven_utc.append(time.time())
+        answer = said.pop(0)
+        if isinstance(answer, DeviceError):
+            raise answer
+        return answer
+
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(RunError, match="computes wrongly now"):
+            await watch_engines(prove, doubts.take, every_s=0.01, ask_every_s=0.01)
+    ((since_utc, _, _),) = doubts.heard
+    assert proven_utc[0] <= since_utc <= proven_utc[1], "the proof that held had begun"
+    assert "cannot be proven now" in caplog.text
+    assert "cuda: out of memory" in caplog.text
 
 
 async def test_a_machine_that_slept_is_proven_at_once() -> None:

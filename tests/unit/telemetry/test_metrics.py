@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -287,6 +288,16 @@ def test_frames_without_a_place_in_the_overlay_are_reported_and_summed() -> None
     )
     totals = build_summary(run.totals(1003.0)).totals
     assert (totals.overlay_written, totals.overlay_dropped) == (90, 10)
+
+
+def test_a_batch_counts_with_the_room_that_it_had() -> None:
+    """A device makes room for more cameras while it works."""
+    run = make_run(max_batch=4)
+    run.batch(3)
+    run.facts = replace(run.facts, device=replace(run.facts.device, max_batch=8))
+    run.batch(6)
+    assert run.totals(1010.0).batch_places == 12
+    assert run.totals(1010.0).batch_occupancy == 0.75
 
 
 def a_summary() -> Summary:

@@ -360,7 +360,6 @@ class Runtime:
 
 class _Engine:
     num_io_tensors = 2
-    device_memory_size_v2 = 1 << 20  # torch has its own besides
 
     def __init__(self, facts: dict[str, Any], model: onnx.ModelProto) -> None:
         self.facts, self.model = facts, model
@@ -376,6 +375,10 @@ class _Engine:
     def get_tensor_dtype(self, name: str) -> DataType:
         """Return the type of a tensor: the output's is float."""
         return DataType[self.facts["input_type"]] if name == self.facts["input"] else DataType.FLOAT
+
+    def get_device_memory_size_for_profile_v2(self, _profile: int) -> int:
+        """Return a workspace's size: torch has its own besides."""
+        return 1 << 20
 
     def create_runtime_config(self) -> _RuntimeConfig:
         """Return a configuration for contexts."""
@@ -431,7 +434,7 @@ class _Memory:
 class _Context:
     def __init__(self, engine: _Engine) -> None:
         self._engine, self._facts = engine, engine.facts
-        self._workspace_bytes = engine.device_memory_size_v2
+        self._workspace_bytes = engine.get_device_memory_size_for_profile_v2(0)
         self._graph = TorchGraph(engine.model, "cuda", exact=_is_exact())
         self._shapes: dict[str, tuple[int, ...]] = {}
         self._addresses: dict[str, int] = {}

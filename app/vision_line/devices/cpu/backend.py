@@ -103,6 +103,9 @@ class CpuBackend:
                 self._networks = self._networks | {shape: network}
                 self._works = self._works | {shape: self._open_works(network, shape)}
 
+    def open_batches(self, frames: int) -> None:
+        """Do nothing: a request takes one frame, and there are as many as a processor can work on."""
+
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
         """Convert the one frame into the input of the slot's request."""
         (frame,) = frames

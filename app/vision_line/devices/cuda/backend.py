@@ -32,8 +32,8 @@ class CudaBackend:
     """Implements `Backend` on one NVIDIA GPU; frames are `Surface`s, which its decoders make.
 
     A batch goes through the slot's own stream (parameters, letterbox kernel, results), and in between through the one
-    stream on which all engines run. A completion thread waits for the GPU. All memory is allocated when a shape is
-    opened.
+    stream on which all engines run. A completion thread waits for the GPU. All memory is allocated when a shape or
+    larger batches are opened.
     """
 
     kind = "cuda"
@@ -49,6 +49,7 @@ class CudaBackend:
         cache: Path | None = None,
         stop: threading.Event | None = None,
         on_status: Callable[[str], None] | None = None,
+        max_batch: int | None = None,
     ) -> None:
         """Prepare to run `model` on `gpu`, which is current; the arguments are those of `open_cuda`.
 
@@ -57,7 +58,9 @@ class CudaBackend:
         """
         self._gpu = gpu
         with translated_errors(DeviceError, "the device cannot be opened"), ExitStack() as undo:
-            self._pipeline = SlotPipeline(gpu, model, slots, cache, stop, on_status)
+            self._pipeline = SlotPipeline(
+                gpu, model, slots, cache, stop, on_status, max_batch=MAX_BATCH if max_batch is None else max_batch
+            )
             undo.callback(self._pipeline.close)
             self._monitor = open_monitor(gpu)
             undo.pop_all()
@@ -72,7 +75,7 @@ class CudaBackend:
             precision=self._pipeline.precision,
             input_shapes_hw=self._pipeline.shapes,
             slots=len(self._pipeline.slots),
-            max_batch=MAX_BATCH,
+            max_batch=self._pipeline.max_batch,
             variant=f"{self._pipeline.precision} engine",
             variant_reason=self._pipeline.reason,
         )
@@ -83,6 +86,12 @@ class CudaBackend:
         self._gpu.enter()
         with translated_errors(DeviceError, f"{what} cannot be opened"):
             self._pipeline.open_shapes(shapes)
+
+    def open_batches(self, frames: int) -> None:
+        """Make room for larger batches while the others go on, and prove the engines at them."""
+        self._gpu.enter()
+        with translated_errors(DeviceError, f"batches of {frames} cannot be opened"):
+            self._pipeline.open_batches(frames)
 
     def convert(self, slot: int, frames: Sequence[Frame], shape_hw: ShapeHW) -> Sequence[Letterbox]:
         """Describe the surfaces to the kernel, which converts them when the slot is started."""
@@ -110,8 +119,10 @@ class CudaBackend:
         return self._monitor.sample()
 
     def prove_again(self) -> str:
-        """Return nothing: what sets an engine up would wait for the batches that are under way."""
-        return ""
+        """Prove each engine at each size of a batch once more, beside the batches that are under way."""
+        self._gpu.enter()
+        with translated_errors(DeviceError, "the engines cannot be proven now"):
+            return self._pipeline.prove_again()
 
     def close(self, in_flight: Collection[int]) -> None:
         """Wait for the GPU and release everything."""
@@ -138,12 +149,15 @@ def open_cuda(
     cache: Path | None = None,
     stop: threading.Event | None = None,
     on_status: Callable[[str], None] | None = None,
+    max_batch: int | None = None,
 ) -> InferenceDevice:
     """Open GPU `index` and make engines for `shapes`: at the first use of a model that takes minutes.
 
     `score_floor` is the lowest score handed back, for all classes or one for each (classes,); None: the model's.
     `slots` is the number of batches in flight. `cache` is the folder for built engines; None: the user's. `stop`,
     set by another thread, ends the building of an engine; `on_status` gets its steps, see `engine_sources`.
+    `max_batch` is the most frames that a batch is to have, until the device is asked for more; None: as many as engines
+    take.
 
     Raises:
         DeviceError: no driver, GPU or library, an engine that cannot be built or run or fails its proof, or too
@@ -151,7 +165,9 @@ def open_cuda(
         ModelError: TensorRT cannot read the model.
     """
     reader = HeadReader(model, score_floor)
-    backend = CudaBackend(open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, on_status=on_status)
+    backend = CudaBackend(
+        open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, on_status=on_status, max_batch=max_batch
+    )
     return InferenceDevice(backend, reader, shapes)
 
 

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 class Reserve:
     """Memory whose users take turns: each gets the largest piece there is, or a larger one is made.
 
-    Pieces that were given out stay valid until `close`. One thread at a time.
+    Pieces that were given out stay valid until `close`, or a `keep` without them. One thread at a time.
     """
 
     def __init__(self, allocate: Callable[[int], Buffer]) -> None:
@@ -41,6 +41,19 @@ class Reserve:
         if not self._pieces or self._pieces[-1].size < nbytes:
             self._pieces.append(self._allocate(nbytes))
         return self._pieces[-1]
+
+    @property
+    def pieces(self) -> tuple[Buffer, ...]:
+        """Return what was given out."""
+        return tuple(self._pieces)
+
+    def keep(self, pieces: Iterable[Buffer]) -> None:
+        """Free all pieces but these; nobody uses the others any more."""
+        kept = {id(piece) for piece in pieces}
+        unused = [piece for piece in self._pieces if id(piece) not in kept]
+        self._pieces = [piece for piece in self._pieces if id(piece) in kept]
+        for piece in unused:
+            piece.close()
 
     def close(self) -> None:
         """Free all pieces; nobody uses them any more. May be called twice."""
@@ -115,7 +128,7 @@ def open_scratch(gpu: GpuContext, engine: Engine, batch: int, undo: ExitStack) -
     host_input, host_output = (_allocate_pinned(nbytes, undo) for nbytes in (input_bytes, output_bytes))
     stream = open_stream(gpu, undo, urgent=False)  # cameras may be inspected meanwhile
     workspace, images, outputs = (
-        allocate(gpu, nbytes, stream, undo) for nbytes in (engine.workspace_bytes, input_bytes, output_bytes)
+        allocate(gpu, nbytes, stream, undo) for nbytes in (engine.workspace_bytes(batch), input_bytes, output_bytes)
     )
     host_view(host_input)[:] = 0
     host_input.copy_to(images, stream=stream)

@@ -234,9 +234,11 @@ def open_gpus(
     cache: Path | None = None,
     stop: threading.Event | None = None,
     on_status: Callable[[str], None] | None = None,
+    max_batch: int | None = None,
 ) -> MultiDevice:
     """Open the GPUs of these numbers as one device, one after the other; the arguments are those of `open_cuda`.
 
+    Each has room for whole batches of `max_batch`: all cameras may come to lie on one of them.
     GPUs of one kind share an engine: the second finds what was built for the first.
 
     Raises:
@@ -245,7 +247,15 @@ def open_gpus(
     with ExitStack() as undo:
         devices: list[InferenceDevice] = []
         open_one = partial(
-            open_cuda, model, shapes, wake, score_floor=score_floor, cache=cache, stop=stop, on_status=on_status
+            open_cuda,
+            model,
+            shapes,
+            wake,
+            score_floor=score_floor,
+            cache=cache,
+            stop=stop,
+            on_status=on_status,
+            max_batch=max_batch,
         )
         for index in indices:
             devices.append(open_one(index=index))

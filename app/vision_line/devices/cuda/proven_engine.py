@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -44,9 +44,10 @@ FP16_TOLERANCE = Tolerance(overlap=0.6, score=0.25, logit=1.5, share=0.8)
 
 @dataclass(frozen=True, slots=True)
 class ProvenEngine:
-    """A loaded engine, what it computes in, and what proves it."""
+    """A loaded engine, what of the model it is made of and computes in, and what proves it."""
 
     engine: Engine
+    variant: ModelVariant
     precision: str
     proven_by: str
 
@@ -84,8 +85,16 @@ class EngineOpener:
         self._prover = prover
         self._cache = cache
 
-    def open(self, sources: Iterable[EngineSource], shape_hw: ShapeHW, stream: Stream) -> ProvenEngine:
-        """Return the first of `sources` that can be loaded and whose proof holds; `stream` is what sets it up.
+    def open(
+        self,
+        sources: Iterable[EngineSource],
+        shape_hw: ShapeHW,
+        stream: Stream,
+        buckets: Sequence[int] = BUCKETS,
+    ) -> ProvenEngine:
+        """Return the first of `sources` that can be loaded and whose proof holds in all `buckets`, smallest first.
+
+        `stream` is what sets it up.
 
         Raises:
             DeviceError: none can be loaded and computes rightly, or one cannot be run.
@@ -97,17 +106,17 @@ class EngineOpener:
             try:
                 plan = source.path.read_bytes()
                 kernels = runtime_cache_path(self._cache, plan, self._gpu.name)
-                engine = Engine(self._trt, plan, shape_hw, str(source.path), stream, kernels)
+                engine = Engine(self._trt, plan, shape_hw, str(source.path), stream, kernels, buckets=buckets)
             except DeviceError as exc:
                 logger.warning("the engine is not used: %s", exc)
                 faults.append(str(exc))
                 continue
             with ExitStack() as undo:
                 undo.callback(engine.close)
-                result = self._prove(engine, precision, source.variant, shape_hw)
+                result = self._prove(engine, precision, source.variant, shape_hw, buckets)
                 if result.holds or result.is_open:
                     undo.pop_all()
-                    return ProvenEngine(engine, precision, _proven(result, source))
+                    return ProvenEngine(engine, source.variant, precision, _proven(result, source))
             made_of = precision if source.variant is self._model.variants[0] else source.variant.name
             fault = f"{made_of} at {shape_hw[1]}x{shape_hw[0]}, against {result.by}: {result.why}"
             logger.warning("%s: the engine computes wrongly and is not used: %s", source.path, fault)
@@ -117,13 +126,27 @@ class EngineOpener:
             f"{'; '.join(faults)}"
         )
 
-    def _prove(self, engine: Engine, precision: str, variant: ModelVariant, shape_hw: ShapeHW) -> ProofResult:
+    def prove(self, proven: ProvenEngine, shape_hw: ShapeHW, buckets: Sequence[int]) -> str:
+        """Return what an engine that `open` returned computes wrongly in `buckets`, "" where nothing is.
+
+        Batches may be inspected meanwhile. What cannot be proven at all was said when it was opened.
+
+        Raises:
+            DeviceError: it cannot be run, or there is too little memory.
+            ModelError, RunError: as the prover.
+        """
+        result = self._prove(proven.engine, proven.precision, proven.variant, shape_hw, buckets)
+        return "" if result.holds or result.is_open else f"against {result.by}: {result.why}"
+
+    def _prove(
+        self, engine: Engine, precision: str, variant: ModelVariant, shape_hw: ShapeHW, buckets: Sequence[int]
+    ) -> ProofResult:
         """Prove `engine` at every size of a batch: each may be computed by kernels of its own."""
         of_its_own_file = precision == (variant.precision or self._model.precision)
         tolerance = TOLERANCE if of_its_own_file else FP16_TOLERANCE
         with ExitStack() as undo:
-            scratch = open_scratch(self._gpu, engine, BUCKETS[-1], undo)
-            for bucket in BUCKETS:
+            scratch = open_scratch(self._gpu, engine, max(buckets), undo)
+            for bucket in buckets:
                 run = partial(_outputs, engine, bucket, scratch)
                 result = self._prover.prove(variant, shape_hw, run, tolerance)
                 if not result.holds:

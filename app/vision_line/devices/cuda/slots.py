@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from vision_line.devices.cuda.kernel import FRAME_PARAMS, FRAME_WORDS, LetterboxKernel, frame_records
 from vision_line.devices.cuda.memory import Reserve, host_view, part_of, pinned
-from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine
+from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Addresses, Engine, bucket_for
 from vision_line.devices.result_reader import Outputs
 from vision_line.ports import ShapeHW
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from vision_line.devices.cuda.context import GpuContext
 
+#: The largest batch that any engine takes.
 MAX_BATCH = BUCKETS[-1]
 
 
@@ -30,16 +32,21 @@ class Batch:
     size: int
     shape_hw: ShapeHW
 
+    @property
+    def kind(self) -> tuple[ShapeHW, int]:
+        """Return its input shape, and the bucket that it runs at."""
+        return self.shape_hw, bucket_for(self.size)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Memory:
-    """A slot's memory for one input shape; smaller shapes share that of a larger one."""
+    """A slot's memory for some buckets of one input shape; smaller shapes share that of a larger one."""
 
     input: Buffer
     output: Buffer
     results: Buffer  # pinned
     output_bytes: int  # of one frame
-    results_view: Outputs  # (MAX_BATCH, *output shape)
+    results_view: Outputs  # (largest bucket, *output shape)
 
 
 class Slot:
@@ -66,23 +73,36 @@ class Slot:
         self._host_params = pinned(FRAME_PARAMS.itemsize * MAX_BATCH)
         self._device_params = device.allocate(self._host_params.size, stream=self.stream)
         self.params: NDArray[np.uint64] = frame_records(host_view(self._host_params))  # (MAX_BATCH, FRAME_WORDS)
-        self._memory: dict[ShapeHW, _Memory] = {}
+        self._memory: dict[tuple[ShapeHW, int], _Memory] = {}  # by `Batch.kind`
 
-    def place(self, shape_hw: ShapeHW, engine: Engine) -> Addresses:
-        """Make room for the batches of `engine` and return where; other shapes go on meanwhile."""
-        nbytes = engine.output.nbytes * MAX_BATCH
+    def place(self, shape_hw: ShapeHW, engine: Engine, buckets: Sequence[int]) -> Addresses:
+        """Make room for batches of `engine` in `buckets`, smallest first, and return where; all others go on meanwhile.
+
+        Buckets that have their place keep it: graphs were recorded there.
+        """
+        most = buckets[-1]
+        nbytes = engine.output.nbytes * most
         memory = _Memory(
-            input=self._input.at_least(engine.input.nbytes * MAX_BATCH),
+            input=self._input.at_least(engine.input.nbytes * most),
             output=self._output.at_least(nbytes),
             results=self._results.at_least(nbytes),
             output_bytes=engine.output.nbytes,
             results_view=host_view(self._results.at_least(nbytes))[:nbytes]
             .view(engine.output.dtype)
-            .reshape(MAX_BATCH, *engine.output.shape),
+            .reshape(most, *engine.output.shape),
         )
         self.stream.sync()  # the engine's stream uses what was allocated on this one
-        self._memory[shape_hw] = memory
+        # a new dict, because another thread is looking into the old one
+        self._memory = self._memory | {(shape_hw, bucket): memory for bucket in buckets}
         return Addresses(int(memory.input.handle), int(memory.output.handle))
+
+    def keep(self, buckets: Sequence[int]) -> None:
+        """Give back what was made for other buckets than these; nothing was started in those."""
+        self._memory = {kind: memory for kind, memory in self._memory.items() if kind[1] in buckets}
+        kept = self._memory.values()
+        self._input.keep(memory.input for memory in kept)
+        self._output.keep(memory.output for memory in kept)
+        self._results.keep(memory.results for memory in kept)
 
     def start(self, kernel: LetterboxKernel, engine: Engine, inference: Stream) -> None:
         """Queue the batch, whose `params` were filled, from its surfaces to its results on the host; `done` follows.
@@ -91,7 +111,7 @@ class Slot:
         the slot's own stream, so that they overlap with another slot's inference.
         """
         batch = self.batch
-        count, memory = batch.size, self._memory[batch.shape_hw]
+        count, memory = batch.size, self._memory[batch.kind]
         for ready in self.ready:
             self.stream.wait(ready)
         used = FRAME_PARAMS.itemsize * count
@@ -112,13 +132,13 @@ class Slot:
         The slot's next batch overwrites them.
         """
         self.ready = ()
-        view: Outputs = self._memory[self.batch.shape_hw].results_view[: self.batch.size]
+        view: Outputs = self._memory[self.batch.kind].results_view[: self.batch.size]
         return view
 
     def close(self) -> None:
         """Free everything; the slot's work has ended. May be called twice."""
         self.ready = ()
-        self._memory.clear()
+        self._memory = {}
         self.params = np.empty((0, FRAME_WORDS), np.uint64)
         for reserve in (self._input, self._output, self._results):
             reserve.close()

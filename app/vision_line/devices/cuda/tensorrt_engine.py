@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """A TensorRT engine at one input shape: an execution context for each batch bucket, a CUDA graph for each slot of it.
 
+Buckets are opened as there are cameras for them: each costs memory, and a start the time to prove and record it.
+
 TensorRT 10, TensorRT 11 and TensorRT-RTX run by the same calls. Contexts have no memory of their own: all of them, of
 all engines of a device, take turns with one workspace, so everything that runs them is queued on one stream.
 """
@@ -49,6 +51,11 @@ def bucket_for(count: int) -> int:
     return BUCKETS[bisect_left(BUCKETS, count)]
 
 
+def buckets_for(count: int) -> tuple[int, ...]:
+    """Return the buckets that batches of 1 to `count` frames run at, smallest first; all where none holds `count`."""
+    return BUCKETS[: bisect_left(BUCKETS, min(max(count, 1), BUCKETS[-1])) + 1]
+
+
 @dataclass(frozen=True, slots=True)
 class TensorPlace:
     """An engine's input or output; `shape` and `nbytes` are those of one frame."""
@@ -65,14 +72,14 @@ class TensorPlace:
 
 @dataclass(frozen=True, slots=True)
 class Addresses:
-    """Where a slot's input and output lie on the GPU; each holds the largest bucket."""
+    """Where a slot's input and output lie on the GPU; each holds the largest of the buckets that are prepared there."""
 
     input: int
     output: int
 
 
 class Engine:
-    """One plan, loaded. Opened and prepared by one thread, then started by another; closed when nothing runs."""
+    """One plan, loaded. Opened, prepared and proven by one thread at a time, started by another; closed when idle."""
 
     def __init__(
         self,
@@ -82,8 +89,9 @@ class Engine:
         where: str,
         stream: Stream,
         runtime_cache: Path | None = None,
+        buckets: Sequence[int] = BUCKETS,
     ) -> None:
-        """Load `plan` and make its contexts for `shape_hw`; they cannot run before `prepare`.
+        """Load `plan` and make its contexts for `shape_hw`; they cannot be started before `prepare`.
 
         Args:
             trt: the library's module.
@@ -92,6 +100,7 @@ class Engine:
             where: names the engine in errors.
             stream: what is set up on the GPU is queued here.
             runtime_cache: where kernels that are compiled now are kept for the next start; None: nowhere.
+            buckets: which of `BUCKETS` are opened, the smallest at least.
 
         Raises:
             DeviceError: the library cannot load it, or its inputs and outputs are not those of a detection model.
@@ -103,44 +112,83 @@ class Engine:
         self._runtime = self._open_runtime()
         self._engine = self._checked(self._runtime.deserialize_cuda_engine(plan), "cannot be loaded")
         input_name, output_name = self._names()
-        self._contexts = {bucket: self._open_context(input_name, (bucket, 3, *shape_hw), stream) for bucket in BUCKETS}
+        self._shape_hw = shape_hw
+        self._input_name = input_name
+        self._contexts: dict[int, tensorrt.IExecutionContext] = {}
+        self._prepared: tuple[int, ...] = ()
+        self._starts: list[dict[int, Callable[[Stream], None]]] = []
+        self._closers: list[tuple[int, Callable[[], None]]] = []  # of the graphs, by bucket
+        self.open_buckets(buckets, stream)
         self.input = self._place(input_name)
         self.output = self._place(output_name)
-        self._starts: list[dict[int, Callable[[Stream], None]]] = []
-        self._closers: list[Callable[[], None]] = []
 
     @property
-    def workspace_bytes(self) -> int:
-        """Return the memory that its contexts need while they run; at least one byte, so that there is an address."""
-        return max(int(self._engine.device_memory_size_v2), 1)
+    def buckets(self) -> tuple[int, ...]:
+        """Return the buckets that are prepared, smallest first."""
+        return self._prepared
+
+    def open_buckets(self, buckets: Sequence[int], stream: Stream) -> None:
+        """Make contexts for those of `buckets` that have none, while the others go on; set up on `stream`.
+
+        Raises:
+            DeviceError: the library gives none.
+        """
+        for bucket in buckets:
+            if bucket not in self._contexts:
+                self._contexts[bucket] = self._open_context(bucket, stream)
+        stream.sync()  # the contexts run on other streams too
+
+    def keep(self, buckets: Sequence[int]) -> None:
+        """Give up all other buckets than these; nothing was started in those."""
+        self._prepared = tuple(bucket for bucket in self._prepared if bucket in buckets)
+        self._starts = [{bucket: start[bucket] for bucket in self._prepared} for start in self._starts]
+        for bucket, close in self._closers:
+            if bucket not in buckets:
+                close()
+        self._closers = [(bucket, close) for bucket, close in self._closers if bucket in buckets]
+        self._contexts = {bucket: context for bucket, context in self._contexts.items() if bucket in buckets}
+
+    def workspace_bytes(self, bucket: int) -> int:
+        """Return the memory that a context of `bucket` or a smaller one needs while it runs.
+
+        At least one byte, so that there is an address.
+        """
+        profiles = range(_profile_for(bucket) + 1)
+        return max(1, *(int(self._engine.get_device_memory_size_for_profile_v2(profile)) for profile in profiles))
 
     def prepare(
         self, gpu: GpuContext, workspace: Buffer, slots: Sequence[Addresses], stream: Stream, recorder: Stream
     ) -> None:
-        """Run each bucket once on `stream`, then record its graph for each of `slots`.
+        """Run each bucket that is not prepared once on `stream`, then record its graph for each of `slots`.
 
-        `recorder` is a stream that nothing else uses. Other engines may run on `stream` meanwhile: they use the same
-        `workspace`, but one after the other.
+        `recorder` is a stream that nothing else uses. Prepared buckets and other engines may run on `stream` meanwhile:
+        they may use the same `workspace`, but one after the other.
 
         Raises:
-            DeviceError: the engine does not run.
+            DeviceError: the engine does not run; what was prepared before stays so.
         """
-        for context in self._contexts.values():
-            context.set_device_memory(int(workspace.handle), workspace.size)
-        self._warm_up(gpu, stream)
+        new = [bucket for bucket in sorted(self._contexts) if bucket not in self._prepared]
+        for bucket in new:
+            self._contexts[bucket].set_device_memory(int(workspace.handle), workspace.size)
+        self._warm_up(gpu, new, stream)
         self._kernels.keep()
-        for addresses in slots:
-            self._starts.append({bucket: self._start(bucket, addresses, recorder) for bucket in BUCKETS})
+        recorded = [{bucket: self._start(bucket, addresses, recorder) for bucket in new} for addresses in slots]
+        before = self._starts or [{} for _ in slots]
+        # a new list, because another thread is looking into the old one
+        self._starts = [old | more for old, more in zip(before, recorded, strict=True)]
+        self._prepared = (*self._prepared, *new)
 
     def infer(self, inputs: NDArray[np.generic], bucket: int, memory: Scratch) -> Outputs:
         """Return the outputs (n, ...) of `inputs` (n, 3, h, w), of the engine's own dtype, run as batches of `bucket`.
 
-        Waits for them. Only before `prepare`: it binds the contexts to `memory`.
+        Waits for them. A bucket that is prepared gets a context of its own for this, with the same kernels and weights:
+        what may be inspecting meanwhile keeps its own.
 
         Raises:
             DeviceError: the engine does not run.
         """
-        context, stream = self._contexts[bucket], memory.stream
+        stream = memory.stream
+        context = self._open_context(bucket, stream) if bucket in self._prepared else self._contexts[bucket]
         context.set_device_memory(int(memory.workspace.handle), memory.workspace.size)
         self._bind(context, Addresses(int(memory.input.handle), int(memory.output.handle)), DeviceError)
         outputs = []
@@ -169,9 +217,9 @@ class Engine:
 
     def close(self) -> None:
         """Free everything; may be called twice."""
-        self._starts.clear()
+        self._starts, self._prepared = [], ()
         while self._closers:
-            self._closers.pop()()
+            self._closers.pop()[1]()
         self._contexts.clear()
         self._kernels.close()
         self._engine = self._runtime = None
@@ -198,7 +246,8 @@ class Engine:
             raise DeviceError(f"{self._where}: {name}: expected numbers of fixed size, found {kind} {shape}")
         return TensorPlace(name, _DTYPES[kind], shape)
 
-    def _open_context(self, name: str, shape: tuple[int, ...], stream: Stream) -> tensorrt.IExecutionContext:
+    def _open_context(self, bucket: int, stream: Stream) -> tensorrt.IExecutionContext:
+        name, shape = self._input_name, (bucket, 3, *self._shape_hw)
         config = self._checked(self._engine.create_runtime_config(), "gives no configuration")
         config.set_execution_context_allocation_strategy(self._trt.ExecutionContextAllocationStrategy.USER_MANAGED)
         if hasattr(config, "dynamic_shapes_kernel_specialization_strategy"):  # TensorRT-RTX: compile now, not later
@@ -207,7 +256,7 @@ class Engine:
             )
         self._kernels.attach(config)
         context = self._checked(self._engine.create_execution_context(config), "gives no context")
-        profile = _profile_for(shape[0])
+        profile = _profile_for(bucket)
         self._checked(context.set_optimization_profile_async(profile, int(stream.handle)), f"has no profile {profile}")
         self._checked(context.set_input_shape(name, shape), f"refuses the input shape {shape}")
         missing = context.infer_shapes()
@@ -215,17 +264,20 @@ class Engine:
             raise DeviceError(f"{self._where}: the shapes of {missing} do not follow from the input's")
         return context
 
-    def _warm_up(self, gpu: GpuContext, stream: Stream) -> None:
-        """Run every bucket once, as the library wants it after a change of shape and before a recording."""
-        spare_input = gpu.device.allocate(self.input.nbytes * BUCKETS[-1], stream=stream)
-        spare_output = gpu.device.allocate(self.output.nbytes * BUCKETS[-1], stream=stream)
+    def _warm_up(self, gpu: GpuContext, buckets: Sequence[int], stream: Stream) -> None:
+        """Run `buckets` once each, as the library wants it after a change of shape and before a recording."""
+        most = max(buckets, default=1)
+        spare_input = gpu.device.allocate(self.input.nbytes * most, stream=stream)
+        spare_output = gpu.device.allocate(self.output.nbytes * most, stream=stream)
         addresses = Addresses(int(spare_input.handle), int(spare_output.handle))
-        for context in self._contexts.values():
-            self._bind(context, addresses, DeviceError)
-            self._execute(context, stream, DeviceError)
-        spare_input.close(stream)
-        spare_output.close(stream)
-        stream.sync()
+        try:
+            for bucket in buckets:
+                self._bind(self._contexts[bucket], addresses, DeviceError)
+                self._execute(self._contexts[bucket], stream, DeviceError)
+        finally:  # a context must not be given up while it runs
+            spare_input.close(stream)
+            spare_output.close(stream)
+            stream.sync()
 
     def _start(self, bucket: int, addresses: Addresses, recorder: Stream) -> Callable[[Stream], None]:
         """Return what starts `bucket` in a slot: its graph, or the context where its work cannot be recorded."""
@@ -243,7 +295,7 @@ class Engine:
             builder.end_building()
         graph = builder.complete()
         builder.close()
-        self._closers.append(graph.close)
+        self._closers.append((bucket, graph.close))
         launch: Callable[[Stream], None] = graph.launch
         return launch
 

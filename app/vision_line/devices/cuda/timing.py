@@ -74,7 +74,7 @@ def time_engine(
         workspace, images, outputs = (
             allocate(gpu, nbytes, stream, undo)
             for nbytes in (
-                engine.workspace_bytes,
+                engine.workspace_bytes(BUCKETS[-1]),
                 engine.input.nbytes * BUCKETS[-1],
                 engine.output.nbytes * BUCKETS[-1],
             )

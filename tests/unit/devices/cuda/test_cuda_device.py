@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import gc
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from onnx import TensorProto
-from tests.builders import FULL
+from tests.fakes.cuda_line import SHAPE, TILES, Line, OpenLine, Shown, shown_frames
 from tests.fakes.fakecuda.driver import LAUNCH_FAILED, OUT_OF_MEMORY, SKIP, Schedule
 from tests.fakes.faketensorrt.context import RecordableContext
 from tests.fakes.gpu_libraries.nvml import FakeNvml
@@ -32,82 +30,8 @@ from vision_line.devices.cuda.tensorrt_engine import BUCKETS
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.tensorrt.engine_manifest import Library
 from vision_line.errors import DeviceError, RunError, VisionLineError
-from vision_line.frames import Frame, Inspection
 
-SHAPE = (64, 128)
-SIZE_WH = (128, 64)
-TILES = 8  # 32 x 32, four in a row
-DEADLINE_S = 60.0
 SEEDS = range(24)
-
-#: (class, tile): what a frame shows and what is found.
-Shown = tuple[int, int]
-
-
-class Line:
-    """A device and the frames that it is given."""
-
-    def __init__(self, machine: CudaMachine, model: Model, **options: Any) -> None:
-        self.machine = machine
-        self.woken = threading.Event()
-        self.device = open_cuda(model, [SHAPE], self.woken.set, cache=machine.cache, **options)
-        self.sequence = 0
-
-    def frame(self, shown: Shown, stream: Any = None) -> Frame:
-        """Return the next frame; its data are uploaded on `stream`."""
-        class_id, tile = shown
-        rgb = np.zeros((64, 128, 3), np.uint8)
-        row, column = divmod(tile, 4)
-        rgb[row * 32 : row * 32 + 32, column * 32 : column * 32 + 32, class_id] = 255
-        self.sequence += 1
-        surface = self.machine.show(rgb, stream)
-        return Frame("a", self.sequence, SIZE_WH, FULL, surface, 0.0, 0.0, 0.0)
-
-    def submit(self, batch: Sequence[Shown]) -> None:
-        """Submit a batch, of which nobody else keeps anything."""
-        self.device.submit([self.frame(shown) for shown in batch])
-
-    def collect(self, frames: int) -> list[Shown]:
-        """Return what was found in the next `frames` frames."""
-        found: list[Inspection] = []
-        deadline = time.monotonic() + DEADLINE_S
-        while len(found) < frames:
-            assert self.woken.wait(max(0.0, deadline - time.monotonic())), "wake was not called"
-            self.woken.clear()
-            found += self.device.collect()
-        return [_seen(inspection) for inspection in found]
-
-
-def _seen(inspection: Inspection) -> Shown:
-    found = inspection.detections
-    if len(found) != 1:
-        return -1, len(found)
-    left, top = found.xyxy[0, :2]
-    return int(found.class_id[0]), int(top // 32 * 4 + left // 32)
-
-
-OpenLine = Callable[..., Line]
-
-
-@pytest.fixture
-def open_line(cuda_machine: CudaMachine, model: Model) -> Iterator[OpenLine]:
-    """Return what opens a line; its device is closed after the test."""
-    lines: list[Line] = []
-
-    def open_one(**options: Any) -> Line:
-        lines.append(Line(cuda_machine, model, **options))
-        return lines[-1]
-
-    yield open_one
-    while lines:
-        try:
-            lines.pop().device.close()
-        except RunError:
-            assert cuda_machine.may_fail
-
-
-def _shown(count: int, first: int = 0) -> list[Shown]:
-    return [((first + number) % 3, (first + number) * 5 % TILES) for number in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -123,8 +47,8 @@ def test_results_are_right_in_every_order(open_line: OpenLine, schedule: Schedul
     for batch, count in enumerate((1, 3, 5, 2, 9, 4, 32, 17)):
         if not line.device.free_slots():
             found += line.collect(1)
-        line.submit(_shown(count, batch))
-        wanted += _shown(count, batch)
+        line.submit(shown_frames(count, batch))
+        wanted += shown_frames(count, batch)
     found += line.collect(len(wanted) - len(found))
 
     assert found == wanted
@@ -144,8 +68,8 @@ def test_an_input_of_half_precision_is_written_by_its_own_kernel(
         line = Line(cuda_machine, one, slots=1)
         allocated[name] = cuda_machine.driver.live()["device bytes"] - before
         for first in range(3):
-            line.submit(_shown(9, first))
-            assert line.collect(9) == _shown(9, first)
+            line.submit(shown_frames(9, first))
+            assert line.collect(9) == shown_frames(9, first)
         line.device.close()
 
     assert half.input_dtype == "float16"
@@ -165,7 +89,7 @@ def _is_noticed(line: Line, call: str, number: int, streams: Sequence[Any]) -> b
     line.machine.may_fail = True
     for seed in SEEDS:
         driver.schedule(Schedule.RANDOM if seed else Schedule.LAZY, seed)
-        first = _shown(1, seed)[0]
+        first = shown_frames(1, seed)[0]
         driver.inject(call, SKIP, number)
         try:
             found = _run_once(line, first, streams)
@@ -217,7 +141,7 @@ def test_engines_share_a_workspace_because_they_share_a_stream(
 def _is_spoilt(line: Line, seed: int) -> bool:
     """Whether three batches that are queued together and run in a random order give wrong results."""
     driver = line.machine.driver
-    wanted = [shown for slot in range(3) for shown in _shown(2, seed + slot)]
+    wanted = [shown for slot in range(3) for shown in shown_frames(2, seed + slot)]
     with driver.paused():
         driver.schedule(Schedule.LAZY)
         for slot in range(3):
@@ -230,7 +154,7 @@ def test_steady_state_allocates_nothing(open_line: OpenLine) -> None:
     """After the first batch of a size nothing is allocated, captured or created; every batch is one graph launch."""
     line = open_line()
     driver = line.machine.driver
-    frames = [line.frame(shown) for shown in _shown(8)]
+    frames = [line.frame(shown) for shown in shown_frames(8)]
     line.device.submit(frames)
     line.collect(8)
     made = ("cuMemAlloc", "cuMemAllocHost", "cuStreamCreate", "cuEventCreate", "cuStreamBeginCapture")
@@ -250,9 +174,9 @@ def test_rows_beyond_the_batch_are_not_looked_at(open_line: OpenLine) -> None:
     """A batch of three runs as one of four, whose last row holds what is no number."""
     line = open_line()
 
-    line.submit(_shown(3))
+    line.submit(shown_frames(3))
 
-    assert line.collect(3) == _shown(3)
+    assert line.collect(3) == shown_frames(3)
 
 
 @pytest.mark.parametrize("recordable", [True, False])
@@ -266,8 +190,8 @@ def test_engines_that_cannot_be_recorded_run_all_the_same(
     launches = line.machine.driver.calls("cuGraphLaunch")
 
     for first in range(3):
-        line.submit(_shown(3, first))
-        assert line.collect(3) == _shown(3, first)
+        line.submit(shown_frames(3, first))
+        assert line.collect(3) == shown_frames(3, first)
 
     assert (line.machine.driver.calls("cuGraphLaunch") > launches) is recordable
 
@@ -277,7 +201,7 @@ def test_a_failing_gpu_ends_the_run_loudly(open_line: OpenLine) -> None:
     line = open_line()
     line.machine.may_fail = True
     line.machine.tensorrt.refusals.add("the GPU")
-    line.submit(_shown(2))
+    line.submit(shown_frames(2))
 
     with pytest.raises(RunError, match=r"^cuda: the GPU failed: CUDA_ERROR_LAUNCH_FAILED"):
         line.collect(2)
@@ -292,7 +216,7 @@ def test_a_batch_that_cannot_be_started_ends_the_run(open_line: OpenLine) -> Non
     line.machine.driver.inject("cuGraphLaunch", LAUNCH_FAILED)
 
     with pytest.raises(RunError, match=r"^cuda: a batch cannot be started: CUDA_ERROR_LAUNCH_FAILED"):
-        line.submit(_shown(1))
+        line.submit(shown_frames(1))
 
 
 def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +224,7 @@ def test_a_gpu_that_does_not_answer_is_noticed(open_line: OpenLine, monkeypatch:
     monkeypatch.setattr(stall, "STALL_S", 0.05)
     line = open_line()
     answer = line.machine.tensorrt.hold()
-    line.submit(_shown(1))
+    line.submit(shown_frames(1))
     line.woken.wait(0.1)
 
     with pytest.raises(RunError, match="has not answered"):
@@ -317,7 +241,7 @@ def test_a_gpu_that_was_stopped_with_the_program_is_not_blamed(
     monkeypatch.setattr(stall, "ASKED_EVERY_S", 0.5)
     line = open_line()
     answer = line.machine.tensorrt.hold()
-    line.submit(_shown(1))
+    line.submit(shown_frames(1))
     assert line.device.collect() == []
     time.sleep(2.2)
 
@@ -386,12 +310,12 @@ def test_a_shape_that_cannot_be_opened_leaves_the_device_as_it_was(open_line: Op
 
     line.machine.tensorrt.refusals.clear()
     assert list(line.device.description.input_shapes_hw) == [SHAPE]
-    line.submit(_shown(2))
-    assert line.collect(2) == _shown(2)
+    line.submit(shown_frames(2))
+    assert line.collect(2) == shown_frames(2)
     line.device.ensure_shape((96, 96))
     assert list(line.device.description.input_shapes_hw) == [SHAPE, (96, 96)]
-    line.submit(_shown(2))
-    assert line.collect(2) == _shown(2)
+    line.submit(shown_frames(2))
+    assert line.collect(2) == shown_frames(2)
 
 
 def test_shapes_share_memory(cuda_machine: CudaMachine, model: Model) -> None:
@@ -447,7 +371,7 @@ def test_a_device_without_nvml_reports_nothing(open_line: OpenLine, monkeypatch:
     """It inspects all the same."""
     monkeypatch.setitem(sys.modules, "pynvml", None)
     line = open_line()
-    line.submit(_shown(2))
+    line.submit(shown_frames(2))
 
     assert line.device.sample() == ()
-    assert line.collect(2) == _shown(2)
+    assert line.collect(2) == shown_frames(2)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import sys
+import threading
 from contextlib import closing
 from enum import IntEnum
 from pathlib import Path
@@ -15,10 +16,14 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
+from tests.fakes.cuda_line import OpenLine, Shown, shown_frames
+from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, Schedule
+from tests.fakes.faketensorrt.context import RecordableContext
 from tests.fakes.faketensorrt.latest import MAGIC
 from tests.fakes.machine import CudaMachine
 from tests.fakes.proven_bundle import write_proven_bundle
 from tests.fakes.tiny_model import build_tiny_model
+from tests.fakes.waiting import wait_for
 
 from vision_line.devices.cuda import engine_cache
 from vision_line.devices.cuda.backend import open_cuda
@@ -224,3 +229,89 @@ def test_what_cannot_be_proven_runs_and_says_so(
     description = opened(cuda_machine, open_model(path))
     assert description.variant_reason.startswith("it cannot be proven: only 0 places")
     assert "it cannot be proven" in caplog.text
+
+
+def test_an_engine_that_turns_wrong_is_found(open_line: OpenLine) -> None:
+    """Right as long as it is right; then the size of the batches is named that are wrong now, large ones alone."""
+    line = open_line(slots=1)
+    before = line.machine.driver.live()
+    assert line.device.prove_again() == ""
+    line.machine.driver.settle()
+    assert line.machine.driver.live() == before
+
+    line.machine.tensorrt.wrong_from = 24
+    found = line.device.prove_again()
+    assert found.startswith(
+        "cuda:0: fp32 engine at 128x64, batches of 24, which was right before, computes wrongly now, "
+        "against its own float execution: "
+    )
+
+
+def test_every_shape_and_every_added_size_is_proven_again(open_line: OpenLine) -> None:
+    line = open_line(slots=1, max_batch=1)
+    line.machine.tensorrt.wrong_from = 2
+    assert line.device.prove_again() == ""
+    line.machine.tensorrt.wrong_from = None
+    line.device.ensure_shape((128, 64))
+    line.device.ensure_batch(2)
+    line.machine.tensorrt.wrong_from = 2
+    assert "at 128x64, batches of 2, " in line.device.prove_again()
+
+
+@pytest.mark.parametrize("recordable", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_proving_again_disturbs_nobody(
+    open_line: OpenLine, cuda_machine: CudaMachine, seed: int, recordable: bool
+) -> None:
+    """Batches are under way all the time: each frame gets its own result, in order, and the engines are right."""
+    cuda_machine.tensorrt.context_type = RecordableContext
+    cuda_machine.tensorrt.recordable = recordable
+    line = open_line(max_batch=4)
+    cuda_machine.driver.schedule(Schedule.RANDOM, seed)
+    said: list[str] = []
+
+    def prove() -> None:
+        said.extend(line.device.prove_again() for _ in range(2))
+
+    proving = threading.Thread(target=prove)
+    proving.start()
+    number, wanted, found = 0, list[Shown](), list[Shown]()
+    while proving.is_alive() or number < 8:
+        count = 1 + number % 4
+        if not line.device.free_slots():
+            found += line.collect(1)
+        line.submit(shown_frames(count, number))
+        wanted += shown_frames(count, number)
+        number += 1
+    found += line.collect(len(wanted) - len(found))
+    proving.join()
+    assert said == ["", ""]
+    assert found == wanted
+
+
+def test_what_cannot_be_proven_for_want_of_memory_is_no_wrong_engine(open_line: OpenLine) -> None:
+    """The run goes on, and the next proof may be made."""
+    line = open_line(slots=1)
+    line.machine.driver.inject("cuMemAlloc", OUT_OF_MEMORY, 2)
+    with pytest.raises(DeviceError, match=r"^cuda: the engines cannot be proven now: CUDA_ERROR_OUT_OF_MEMORY"):
+        line.device.prove_again()
+    assert line.device.prove_again() == ""
+
+
+def test_closing_waits_for_a_proof(open_line: OpenLine) -> None:
+    """What it uses is not taken from under its feet, and it ends at the next size of a batch."""
+    line = open_line(slots=1)
+    answer = line.machine.tensorrt.hold()
+    said: list[str] = []
+    proving = threading.Thread(target=lambda: said.append(line.device.prove_again()))
+    runs = line.machine.tensorrt.runs
+    proving.start()
+    wait_for(lambda: line.machine.tensorrt.runs > runs, "the proof has begun")
+    closing_it = threading.Thread(target=line.device.close)
+    closing_it.start()
+    closing_it.join(0.05)
+    assert closing_it.is_alive()
+    answer.set()
+    closing_it.join()
+    proving.join()
+    assert said == [""]
