@@ -20,6 +20,8 @@ from tests.fakes.faketensorrt.words import (
     TensorIOMode,
 )
 
+from vision_line.devices.proof.processor import this_processor
+
 if TYPE_CHECKING:
     from tests.fakes.faketensorrt.context import Context
     from tests.fakes.faketensorrt.library import FakeTensorRT
@@ -167,8 +169,12 @@ class Engine:
 
 @lru_cache(maxsize=32)
 def compiled(content: bytes, name: str, shape_hw: tuple[int, int]) -> ov.CompiledModel:
-    """Return a network whose input is `name` for one frame of this size; hundreds of engines are of the same few."""
+    """Return a network whose input is `name` for one frame of this size; hundreds of engines are of the same few.
+
+    A GPU computes INT8 rightly. Where this processor does not, the network is executed in float, as it is written.
+    """
     core = ov.Core()
     network = core.read_model(content, b"")
     network.reshape({name: ov.PartialShape([1, 3, *shape_hw])})
-    return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32"})
+    execution = {} if this_processor().has_dot_products else {"LP_TRANSFORMS_MODE": "NO"}
+    return core.compile_model(network, "CPU", {"NUM_STREAMS": 1, "INFERENCE_PRECISION_HINT": "f32", **execution})

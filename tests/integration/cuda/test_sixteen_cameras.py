@@ -35,6 +35,7 @@ from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import SHIPPED_BUNDLE, Model, open_model
 from vision_line.devices.preprocessing.definition import Planes, letterbox_planes, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
+from vision_line.devices.proof.processor import this_processor
 from vision_line.devices.result_reader import HeadReader
 from vision_line.errors import ExitCode
 from vision_line.frames import Colour, Detections, Frame, Inspection
@@ -183,10 +184,11 @@ def _compare(samples: Samples, model: Model) -> None:
     """Inspect the sampled frames with the CPU device and hold the results against each other.
 
     With the definition's preprocessing they are alike to the last detection. The CPU device's own is up to two levels
-    off, which moves the scores of a quantized network: what is certain is seen by both.
+    off, which moves the scores of a quantized network: what is certain is seen by both. Where the processor does not
+    compute this file's INT8 rightly, both execute it in float.
     """
     woken = threading.Event()
-    cpu = CpuBackend(model, woken.set, slots=1)
+    cpu = CpuBackend(model, woken.set, slots=1, exact=not this_processor().has_dot_products)
     device = InferenceDevice(cpu, HeadReader(model, model.score_threshold * CONTINUE_RATIO), [SHAPE])
     fast = cpu._converter
     try:
