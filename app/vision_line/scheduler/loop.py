@@ -11,7 +11,7 @@ from concurrent.futures import Future
 from math import inf
 
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
+from vision_line.frames import OWN_MODEL, DefectEvent, DropCause, Frame, Inspection
 from vision_line.pacing import next_turn
 from vision_line.ports import DetectionLog, ModelsDevice
 from vision_line.scheduler.batching import NO_SHAPE, BatchPlan, Ready, Turns, plan_batch
@@ -198,12 +198,15 @@ class Scheduler:
         return inf
 
     def _ready(self, index: int, pipeline: CameraPipeline, frame: Frame, *, is_alone: bool) -> Ready:
-        model = pipeline.next_model
+        if is_alone:  # a batch's only frame is compared with no other, and there may be many that wait
+            model, shape_hw = OWN_MODEL, NO_SHAPE
+        else:
+            model = pipeline.next_model
+            shape_hw = self._device.shape_for(model, frame.size_wh)
         return Ready(
             index,
             frame.captured_s,
-            # of a batch's only frame the shape is nobody's concern, and there may be many that wait
-            NO_SHAPE if is_alone else self._device.shape_for(model, frame.size_wh),
+            shape_hw,
             last_turn=inf if pipeline.rests else pipeline.last_turn,
             not_before_s=pipeline.not_before_s,
             max_staleness_s=pipeline.max_staleness_s,

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.frames import OWN_MODEL
 from vision_line.pacing import next_turn
 from vision_line.ports import ShapeHW
 from vision_line.scheduler.batching import NO_SHAPE, BatchPlan, Ready, plan_batch
@@ -65,10 +66,10 @@ def test_nobody_who_waits_was_served_before_somebody_who_goes(ready: list[Ready]
 
 
 @given(ready_lists, st.floats(0, 0.1))
-def test_batches_of_one_frame_need_no_shapes(ready: list[Ready], fill_s: float) -> None:
+def test_batches_of_one_frame_need_neither_shapes_nor_models(ready: list[Ready], fill_s: float) -> None:
     """The scheduler does not ask for them then, and the plan is the same."""
-    shapeless = [item._replace(shape_hw=NO_SHAPE) for item in ready]
-    assert plan_batch(NOW, shapeless, max_batch=1, fill_s=fill_s) == plan_batch(NOW, ready, max_batch=1, fill_s=fill_s)
+    alike = [item._replace(shape_hw=NO_SHAPE, model=OWN_MODEL) for item in ready]
+    assert plan_batch(NOW, alike, max_batch=1, fill_s=fill_s) == plan_batch(NOW, ready, max_batch=1, fill_s=fill_s)
 
 
 @given(ready_lists, st.integers(2, 32), st.floats(0.001, 0.1))
