@@ -184,7 +184,7 @@ class Scheduler:
             is_alone = max_batch == 1
             plan = plan_batch(
                 self._monotonic(),
-                [self._ready(index, *each, is_alone=is_alone) for index, each in enumerate(waiting)],
+                [self._ready(index, line, frame, is_alone=is_alone) for index, (line, frame) in enumerate(waiting)],
                 max_batch=max_batch,
                 fill_s=self._fill_s,
             )
