@@ -71,7 +71,7 @@ class HeadReader:
         if self._model.head is not HeadKind.YOLOV8 or not output.shape[1]:
             return False
         scores, _ = split_rows(output, len(self._model.classes))
-        if scores[:, -1].max() <= self._lowest_floor:
+        if np.maximum.reduce(scores[:, -1]) <= self._lowest_floor:
             return False
         return bool((np.maximum.reduce(scores) > self._lowest_floor).all())
 

@@ -54,8 +54,10 @@ class NalCodec:
         H.264: first_mb_in_slice. H.265: 0 for the first slice segment of a frame, else 1.
         """
         body = data[at + self.header_bytes : at + self.header_bytes + 8]
+        if body and body[0] & 0x80:  # nearly all: the first slice, which both codecs write as one bit
+            return 0
         if self is not H264:
-            return 0 if body and body[0] & 0x80 else 1
+            return 1
         bits = int.from_bytes(body, "big")
         width = 8 * len(body)
         zeros = width - bits.bit_length()

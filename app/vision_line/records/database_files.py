@@ -8,6 +8,7 @@ and without an error.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from vision_line.errors import RunError
@@ -26,7 +27,7 @@ def database_files(path: Path) -> DatabaseFiles | None:
     own = _inode(path)
     if own is None:
         return None
-    return own, _inode(path.with_name(f"{path.name}-wal")), _inode(path.with_name(f"{path.name}-shm"))
+    return own, _inode(f"{path}-wal"), _inode(f"{path}-shm")
 
 
 def opened_files(path: Path, before: DatabaseFiles | None) -> DatabaseFiles | None:
@@ -44,9 +45,9 @@ def opened_files(path: Path, before: DatabaseFiles | None) -> DatabaseFiles | No
     return now if all(was in (None, one) for was, one in zip(before, now, strict=True)) else None
 
 
-def _inode(path: Path) -> Inode | None:
+def _inode(path: Path | str) -> Inode | None:
     try:
-        status = path.stat()
+        status = os.stat(path)  # noqa: PTH116  making a `Path` of each name takes longer than looking
     except FileNotFoundError:
         return None
     except OSError as exc:

@@ -80,6 +80,7 @@ class RecipeFollower:
 
     async def _bring_in_force(self, why: str) -> None:
         async with self._one_by_one:
+            self._watch.expect(fulfilment=bool(self._loaded.config.recipe))
             known = set(self._active.refused)
             self._active = active_recipes(self._loaded.config, self._watch.read.orders)
             for refusal in self._active.refused:

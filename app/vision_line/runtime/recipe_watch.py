@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 
 #: How often the file is looked at, in seconds: a part must not wait for its recipe.
 POLL_EVERY_S = 0.02
+#: The same while the configuration has no recipe: no part waits for a wish that can only be refused.
+REFUSE_EVERY_S = 0.5
 #: How long a file that cannot be read is left alone.
 RETRY_EVERY_S = 1.0
 _CLOSE_TIMEOUT_S = 0.5
@@ -33,10 +35,10 @@ class RecipeOrders:
 class RecipeWatch:
     """Owns the thread; `read` may be asked from any."""
 
-    def __init__(self, directory: Path, poll_every_s: float = POLL_EVERY_S) -> None:
+    def __init__(self, directory: Path) -> None:
         """Read once, so that a run begins with the recipe that was asked for before it."""
         self._reader = OrderReader(directory, RECIPE)
-        self._poll_every_s = poll_every_s
+        self._can_fulfil = True
         self._on_change: Callable[[], None] = lambda: None
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recipes", daemon=True)
@@ -48,6 +50,17 @@ class RecipeWatch:
         """Look from now on; `on_change` is called in the thread when `read` has changed."""
         self._on_change = on_change
         self._thread.start()
+
+    @property
+    def pause_s(self) -> float:
+        """How long to wait for the next look."""
+        if self.read.problem:
+            return RETRY_EVERY_S
+        return POLL_EVERY_S if self._can_fulfil else REFUSE_EVERY_S
+
+    def expect(self, *, fulfilment: bool) -> None:
+        """Look as often as wishes that can be fulfilled need, or those that are only refused. Any thread."""
+        self._can_fulfil = fulfilment
 
     def close(self) -> None:
         """Look no more. May be called twice."""
@@ -64,7 +77,7 @@ class RecipeWatch:
             self._on_change()
 
     def _follow(self) -> None:
-        while not self._closing.wait(RETRY_EVERY_S if self.read.problem else self._poll_every_s):
+        while not self._closing.wait(self.pause_s):
             before = self.read
             self._read_news()
             if self.read != before:

@@ -17,6 +17,9 @@ from typing import NamedTuple, TypeAlias
 from vision_line.frames import OWN_MODEL
 from vision_line.ports import ShapeHW
 
+#: A shape that is not asked for: batches are of one frame.
+NO_SHAPE: ShapeHW = (0, 0)
+
 #: Least distance between turns, in seconds of the time of `Turns`.
 _APART = 1e-6
 

@@ -11,10 +11,10 @@ from concurrent.futures import Future
 from math import inf
 
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import DefectEvent, DropCause, Frame, Inspection
+from vision_line.frames import OWN_MODEL, DefectEvent, DropCause, Frame, Inspection
 from vision_line.pacing import next_turn
 from vision_line.ports import DetectionLog, ModelsDevice
-from vision_line.scheduler.batching import BatchPlan, Ready, Turns, plan_batch
+from vision_line.scheduler.batching import NO_SHAPE, BatchPlan, Ready, Turns, plan_batch
 from vision_line.scheduler.camera_pipeline import CameraPipeline, CameraSet, Criteria
 from vision_line.scheduler.load_share import LoadShare
 from vision_line.scheduler.messages import InspectedFrame, Observer, ResultWatcher, Reviewer, SchedulerUpdate
@@ -180,10 +180,12 @@ class Scheduler:
             waiting = self._pipelines.waiting(self._wakeup.pop_arrived())
             if not waiting:
                 return inf
+            max_batch = self._device.description.max_batch
+            is_alone = max_batch == 1
             plan = plan_batch(
                 self._monotonic(),
-                [self._ready(index, pipeline, frame) for index, (pipeline, frame) in enumerate(waiting)],
-                max_batch=self._device.description.max_batch,
+                [self._ready(index, line, frame, is_alone=is_alone) for index, (line, frame) in enumerate(waiting)],
+                max_batch=max_batch,
                 fill_s=self._fill_s,
             )
             if plan.stale or plan.early:
@@ -195,12 +197,16 @@ class Scheduler:
         self._wakeup.ignore_frames()
         return inf
 
-    def _ready(self, index: int, pipeline: CameraPipeline, frame: Frame) -> Ready:
-        model = pipeline.next_model
+    def _ready(self, index: int, pipeline: CameraPipeline, frame: Frame, *, is_alone: bool) -> Ready:
+        if is_alone:  # a batch's only frame is compared with no other, and there may be many that wait
+            model, shape_hw = OWN_MODEL, NO_SHAPE
+        else:
+            model = pipeline.next_model
+            shape_hw = self._device.shape_for(model, frame.size_wh)
         return Ready(
             index,
             frame.captured_s,
-            self._device.shape_for(model, frame.size_wh),
+            shape_hw,
             last_turn=inf if pipeline.rests else pipeline.last_turn,
             not_before_s=pipeline.not_before_s,
             max_staleness_s=pipeline.max_staleness_s,

@@ -17,7 +17,7 @@ from vision_line.parts.parts_file import FILE_NAME
 from vision_line.runtime.active_recipes import ActiveRecipes
 from vision_line.runtime.configuration_record import configuration_change
 from vision_line.runtime.recipe_follower import RecipeFollower
-from vision_line.runtime.recipe_watch import RecipeWatch
+from vision_line.runtime.recipe_watch import POLL_EVERY_S, REFUSE_EVERY_S, RecipeWatch
 
 BY = Asked("the shift", "command")
 
@@ -91,6 +91,19 @@ async def test_what_is_not_in_the_file_is_refused_and_comes_with_it(
     await followed.follower.reload(loaded)
     assert followed.applied[-1] == ("reload", {"a": "9"})
     assert followed.follower.status().troubles == ()
+
+
+async def test_wishes_are_looked_for_seldom_where_there_is_no_recipe(followed: Followed) -> None:
+    """They are refused all the same, and come with a file that has them."""
+    assert followed.watch.pause_s == POLL_EVERY_S
+    await followed.follower.reload(followed.load())
+    assert followed.watch.pause_s == REFUSE_EVERY_S
+    ask_recipe(followed.folder, "9", BY)
+    await followed.until(lambda: "no recipe 9" in "".join(followed.follower.status().troubles))
+
+    await followed.follower.reload(followed.load("9"))
+    assert followed.applied[-1] == ("reload", {"a": "9"})
+    assert followed.watch.pause_s == POLL_EVERY_S
 
 
 async def test_a_file_without_the_recipe_in_force_is_refused(followed: Followed) -> None:

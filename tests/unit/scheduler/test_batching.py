@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from vision_line.frames import OWN_MODEL
 from vision_line.pacing import next_turn
 from vision_line.ports import ShapeHW
-from vision_line.scheduler.batching import BatchPlan, Ready, plan_batch
+from vision_line.scheduler.batching import NO_SHAPE, BatchPlan, Ready, plan_batch
 
 SHAPES = ((192, 320), (256, 320), (320, 192))
 NOW = 1000.0
@@ -62,6 +63,13 @@ def test_nobody_who_waits_was_served_before_somebody_who_goes(ready: list[Ready]
         left = [i for i in due if i not in picked and kind_of(i) == kind_of(picked[0])]
         assert min(i.last_turn for i in due) == min(i.last_turn for i in picked)
         assert all(p.last_turn <= i.last_turn for p in picked for i in left)
+
+
+@given(ready_lists, st.floats(0, 0.1))
+def test_batches_of_one_frame_need_neither_shapes_nor_models(ready: list[Ready], fill_s: float) -> None:
+    """The scheduler does not ask for them then, and the plan is the same."""
+    alike = [item._replace(shape_hw=NO_SHAPE, model=OWN_MODEL) for item in ready]
+    assert plan_batch(NOW, alike, max_batch=1, fill_s=fill_s) == plan_batch(NOW, ready, max_batch=1, fill_s=fill_s)
 
 
 @given(ready_lists, st.integers(2, 32), st.floats(0.001, 0.1))

@@ -618,7 +618,7 @@ def test_a_frame_that_came_while_another_was_inspected_is_not_dropped_for_it() -
                 made.put("cam", 1)
             return super().shape_for(size_wh)
 
-    made = rig_on(Late)
+    made = rig_on(Late, max_batch=2)  # shapes matter, and are asked for
     made.add("cam", staleness_s=0.5)
     made.put("cam", 0, time.monotonic() - 1.0)
     made.scheduler.start()

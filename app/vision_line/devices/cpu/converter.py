@@ -87,9 +87,10 @@ def _resample(plane: Plane, size_wh: tuple[int, int]) -> Plane:
         return cast("Plane", cv2.resize(plane, size_wh, interpolation=cv2.INTER_AREA))
     # In float: OpenCV's 8-bit bilinear is off by up to one. An axis that shrinks goes first and alone, because
     # INTER_AREA falls back to another interpolation for both axes as soon as one of them grows.
-    floats = cv2.resize(
-        plane.astype(np.float32), (min(width, size_wh[0]), min(height, size_wh[1])), interpolation=cv2.INTER_AREA
-    )
+    floats = plane.astype(np.float32)
+    shrunk_wh = min(width, size_wh[0]), min(height, size_wh[1])
+    if shrunk_wh != (width, height):  # else OpenCV would copy it
+        floats = cast("NDArray[np.float32]", cv2.resize(floats, shrunk_wh, interpolation=cv2.INTER_AREA))
     return cast("Plane", cv2.convertScaleAbs(cv2.resize(floats, size_wh, interpolation=cv2.INTER_LINEAR)))
 
 

@@ -164,7 +164,7 @@ class CpuDecoder:
     def _colour(self, frame: av.VideoFrame) -> Colour:
         if self._override is not None:
             return self._override
-        key = (int(frame.colorspace), int(frame.color_range), frame.height, frame.format.name)
+        key = (frame.colorspace, frame.color_range, frame.height, frame.format.name)
         if self._described is None or self._described[0] != key:
             self._described = (key, describe_colour(frame, self._codec))
         return self._described[1]

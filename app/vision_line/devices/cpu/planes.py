@@ -68,9 +68,9 @@ def _format_of(planes: list[Plane], *, is_rgb: bool, of: av.VideoFrame) -> str:
 
 def _view(plane: VideoPlane, channels: int) -> NDArray[np.uint8]:
     # a line is line_size bytes long, of which width * channels are the frame's
-    size = plane.height * plane.line_size
-    memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8, size)
-    return memory.reshape(plane.height, plane.line_size)[:, : plane.width * channels]
+    height, line_size = plane.height, plane.line_size
+    memory: NDArray[np.uint8] = np.frombuffer(memoryview(cast("ReadableBuffer", plane)), np.uint8, height * line_size)
+    return memory.reshape(height, line_size)[:, : plane.width * channels]
 
 
 def _biplanar(frame: av.VideoFrame, swapped: bool) -> Planes:

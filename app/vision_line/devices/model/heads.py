@@ -125,7 +125,7 @@ class HeadDecoder:
         class_id: ClassIds = scores.argmax(axis=0).astype(np.int32) if numbers is None else _class_ids(numbers, classes)
         found = Detections(_to_xyxy(candidates[:BOX_ROWS]), score, class_id)
         wanted = score > self.score_floor[class_id]
-        if not wanted.all():
+        if not np.logical_and.reduce(wanted):
             found = found[wanted]
         return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
 

@@ -95,4 +95,4 @@ def in_frame(found: Detections, box: Letterbox) -> Detections:
     outlines = None if found.outlines is None else box.outlines_to_frame(found.outlines)
     seen = Detections(xyxy, found.score, found.class_id, outlines)
     inside: NDArray[np.bool_] = np.logical_and.reduce(xyxy[:, 2:] > xyxy[:, :2], axis=1)
-    return seen if inside.all() else seen[inside]
+    return seen if np.logical_and.reduce(inside) else seen[inside]

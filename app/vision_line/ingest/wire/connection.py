@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import socket
+import ssl
 import struct
 from typing import NamedTuple
 
@@ -21,6 +23,7 @@ BUFFER_BYTES = 256 << 10  # holds the largest message, or the largest packet and
 _DOLLAR = 0x24
 _PREFIX = struct.Struct(">HH")  # of a packet: the dollar sign with its channel, and its size
 _PREFIX_BYTES = _PREFIX.size
+_TIMEVAL = struct.Struct("@ll")  # seconds and microseconds, as the kernel takes them
 _MEDIA_CHANNELS = 16  # packets of higher channels are not looked for where the place in the stream was lost
 _LINE_ENDS = frozenset(b"\r\n")
 _HEAD_BEGINS = re.compile(rb"RTSP/\d|[A-Z_]{3,16} ")
@@ -51,6 +54,9 @@ class Framer:
 
     def space(self) -> memoryview:
         """Return where the next bytes go; views that were taken are invalid from here on."""
+        if self._at == self._end:  # nearly always: all was taken
+            self._at = self._end = 0
+            return self._view
         if self._at:
             rest = self._end - self._at
             self._buffer[:rest] = self._buffer[self._at : self._end]
@@ -156,12 +162,18 @@ class Framer:
 
 
 class Connection:
-    """A connected socket with its framer. Used by one thread."""
+    """A connected socket with its framer. Used by one thread.
+
+    Nearly all calls are reads. So between them the socket blocks, and the kernel ends a read in which nothing comes: a
+    timeout of Python's polls before each read, two system calls that both give up the GIL. TLS keeps that, because
+    there a read may take several of the socket.
+    """
 
     def __init__(self, sock: socket.socket) -> None:
         self.framer = Framer()
         self._sock = sock
-        self._timeout_s = sock.gettimeout()
+        self._is_encrypted = isinstance(sock, ssl.SSLSocket)
+        self._read_limit_s: float | None = None  # None: the next read has to set it
         with contextlib.suppress(OSError):  # keeps requests from waiting for each other
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
@@ -177,10 +189,11 @@ class Connection:
             ConnectionAbortedError: the camera closed the connection.
             OSError: it is lost.
         """
-        self._limit(max(0.001, within_s))
+        if within_s != self._read_limit_s:
+            self._limit_reads(within_s)
         try:
             n = self._sock.recv_into(self.framer.space())
-        except TimeoutError:
+        except (TimeoutError, BlockingIOError):  # by Python's clock, by the kernel's
             return 0
         if not n:
             raise ConnectionAbortedError("closed by the camera")
@@ -193,15 +206,19 @@ class Connection:
         Raises:
             OSError: the connection is lost, or the camera does not read.
         """
-        self._limit(within_s)
+        self._read_limit_s = None
+        self._sock.settimeout(within_s)  # of the whole: the kernel would begin anew with each part that it takes
         self._sock.sendall(data)
 
     def close(self) -> None:
         """Close it; idempotent."""
         self._sock.close()
 
-    def _limit(self, within_s: float) -> None:
-        """Let the next call take so long; setting it is a system call, and most calls are reads."""
-        if within_s != self._timeout_s:
-            self._sock.settimeout(within_s)
-            self._timeout_s = within_s
+    def _limit_reads(self, within_s: float) -> None:
+        """Let reads wait so long from here on, at least a millisecond: 0 would mean for ever."""
+        limit_s = max(0.001, within_s)
+        self._sock.settimeout(limit_s if self._is_encrypted else None)
+        if not self._is_encrypted:
+            limit = _TIMEVAL.pack(*divmod(math.ceil(limit_s * 1e6), 1_000_000))
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, limit)
+        self._read_limit_s = within_s

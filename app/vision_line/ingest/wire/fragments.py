@@ -7,6 +7,7 @@ then costs once for a run of them, and not once for each. Whatever else is sent 
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
@@ -40,9 +41,12 @@ class Fragments:
         more: list[memoryview] = []
         unit: tuple[int, bytes, int] | None = None  # what goes on with the fragments before is like this
         following = 0
-        size, unpack = self.layout.size, self.layout.unpack_from
+        unpack = self.layout.unpack_from
         for data in run:
-            flags, number, shared, header = unpack(data) if len(data) >= size else _NO_FRAGMENT
+            try:
+                flags, number, shared, header = unpack(data)
+            except struct.error:  # too short for one
+                flags, number, shared, header = _NO_FRAGMENT
             if number == following and packet and (flags, shared, header) == unit:  # nearly all: it goes on
                 more.append(data)
                 following += 1

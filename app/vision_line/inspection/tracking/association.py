@@ -30,11 +30,13 @@ class Track:
     outside: int = 0  # in a row
     observed_belt_xy: tuple[float, float] = (0.0, 0.0)  # position of the belt at the last observation
     class_votes: dict[int, float] = field(default_factory=dict)  # class id -> sum of scores
+    class_id: int = -1  # the class with the highest sum of scores so far: asked for more often than it may change
 
-    @property
-    def class_id(self) -> int:
-        """The class with the highest sum of scores so far."""
-        return max(self.class_votes, key=self.class_votes.__getitem__)
+    def vote(self, class_id: int, score: float) -> None:
+        """Count an observation for its class."""
+        votes = self.class_votes
+        votes[class_id] = votes.get(class_id, 0.0) + score
+        self.class_id = max(votes, key=votes.__getitem__)
 
 
 @dataclass(slots=True)
@@ -79,39 +81,35 @@ def match_rows(
     matches: dict[int, Track] = {}
     taken: set[int] = set()
     numbered = {track.number: track for track in tracks}
-    near = _near_pairs(tracks, rows, belt_xy, errors) if errors is not None else []
-    for _, number, index in sorted(near + _same_spots(tracks, rows, belt_xy)):
+    for _, number, index in sorted(_pairs(tracks, rows, belt_xy, errors)):
         if index not in matches and number not in taken:
             taken.add(number)
             matches[index] = numbered[number]
     return matches
 
 
-def _near_pairs(
-    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float], errors: list[float]
+def _pairs(
+    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float], errors: list[float] | None
 ) -> list[tuple[float, int, int]]:
+    """Return the pairs of a track's number and a row that may be one defect, each behind its cost.
+
+    Without `errors` nobody knows which are near.
+    """
     pairs = []
-    for track, error in zip(tracks, errors, strict=True):
+    for place, track in enumerate(tracks):
         x, y, class_id = track.x + belt_xy[0], track.y + belt_xy[1], track.class_id
+        error = None if errors is None else errors[place]
         for index, row in enumerate(rows):
-            if row.class_id == class_id:
-                distance = ((row.x - x) ** 2 + (row.y - y) ** 2) / (2 * error * error)
+            dx, dy = row.x - x, row.y - y
+            if row.class_id != class_id:
+                if abs(dx) < row.width and abs(dy) < row.height:
+                    overlap = _overlap(dx, dy, row, track)
+                    if overlap >= SAME_SPOT_IOU:
+                        pairs.append((GATE**2 + 1 - overlap, track.number, index))
+            elif error is not None:
+                distance = (dx**2 + dy**2) / (2 * error * error)
                 if distance < GATE**2:
                     pairs.append((distance, track.number, index))
-    return pairs
-
-
-def _same_spots(
-    tracks: list[Track], rows: Sequence[DetectionRow], belt_xy: tuple[float, float]
-) -> list[tuple[float, int, int]]:
-    pairs = []
-    for track in tracks:
-        x, y, class_id = track.x + belt_xy[0], track.y + belt_xy[1], track.class_id
-        for index, row in enumerate(rows):
-            if row.class_id != class_id and abs(row.x - x) < row.width and abs(row.y - y) < row.height:
-                overlap = _overlap(row.x - x, row.y - y, row, track)
-                if overlap >= SAME_SPOT_IOU:
-                    pairs.append((GATE**2 + 1 - overlap, track.number, index))
     return pairs
 
 

@@ -180,7 +180,8 @@ class EventTracker:
         return [] if self._tracker is None else self._end(self._tracker.close())
 
     def _advance(self, frame: Frame) -> None:
-        captured_dt_s = 0.0 if self._captured_s is None else max(0.0, frame.captured_s - self._captured_s)
+        captured_s = frame.captured_s
+        captured_dt_s = 0.0 if self._captured_s is None else max(0.0, captured_s - self._captured_s)
         dt_s = captured_dt_s
         if frame.pts_s is not None and self._pts_s is not None:
             # The network delays packets unevenly; the stream's own clock says when the frames were taken.
@@ -190,7 +191,7 @@ class EventTracker:
         self._clock_s += dt_s
         if self._captured_s is not None:
             self._learn_period(dt_s)
-        self._captured_s = frame.captured_s
+        self._captured_s = captured_s
         self._pts_s = frame.pts_s
 
     def _learn_period(self, interval_s: float) -> None:
@@ -214,9 +215,8 @@ class EventTracker:
         return self._tracker, ended
 
     def _observe(self, track: Track, observation: Observation, class_id: int, frame: Frame) -> None:
-        defect = self._defects.get(track.number)
+        defect, at_s = self._defects.get(track.number), frame.captured_s
         if defect is None:
-            at_s = frame.captured_s
             defect = _Defect(
                 first=observation,
                 first_s=at_s,
@@ -234,7 +234,7 @@ class EventTracker:
         own = defect.class_id if defect.event_id else track.class_id
         if class_id == own or defect.last.sequence != frame.sequence:
             defect.last, defect.last_class_id = observation, class_id
-        defect.last_s = max(defect.last_s, frame.captured_s)
+        defect.last_s = max(defect.last_s, at_s)
 
     def _changes(self, observed: Iterable[tuple[Track, int]]) -> list[DefectEvent]:
         events = []

@@ -94,7 +94,7 @@ class BeltMotion:
             density += mixture.forward * lateral * ((along >= -slack) & (along <= length - slack))
             density += mixture.backward * lateral * ((along < 0) & (along >= -length))
         reach = min(self._diagonal / FASTEST_CROSSING_S * dt_s + 3 * self.centre_error, LONGEST_SHIFT * self._diagonal)
-        within = (shifts * shifts).sum(axis=1) <= reach * reach
+        within = np.add.reduce(shifts * shifts, axis=1) <= reach * reach
         anyhow = max(mixture.any, min(MOST_DOUBT, mixture.any * DOUBT_FACTOR**self._doubts))
         density += anyhow * within / (pi * reach * reach)
         return np.asarray(np.log(density + 1e-30))
@@ -144,7 +144,7 @@ class BeltMotion:
     def _steady(self, shifts: Points, dt_s: float) -> NDArray[np.float64]:
         error = self.shift_error(dt_s)
         off = shifts - np.asarray(self.expected_shift(dt_s))
-        return np.asarray(np.exp(-0.5 * (off * off).sum(axis=1) / error**2) / (tau * error**2))
+        return np.asarray(np.exp(-0.5 * np.add.reduce(off * off, axis=1) / error**2) / (tau * error**2))
 
     def _line_coordinates(self, shifts: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         speed = hypot(*self._cruise)

@@ -66,11 +66,13 @@ def estimate_shift(
 
     `visible` is where detections can be. Arrays of k tracks, j detections and c proposals; cost grows with c*k*j.
     """
-    offsets = detections.centre[None, :, :] - tracks.centre[:, None, :]  # (k, j, 2)
-    same_class = tracks.class_id[:, None] == detections.class_id[None, :]
-    if not same_class.any():
+    offsets = detections.centre - tracks.centre[:, None, :]  # (k, j, 2)
+    same_class = tracks.class_id[:, None] == detections.class_id
+    proposed = offsets[same_class]
+    if not len(proposed):
         return None
-    proposals, prior = _likeliest(motion, np.vstack((motion.expected_shift(dt_s), offsets[same_class])), dt_s)
+    expected = (motion.expected_shift(dt_s),)
+    proposals, prior = _likeliest(motion, np.concatenate((expected, proposed)), dt_s)
     pairs = _FramePairs(motion, visible, tracks, detections, offsets, same_class)
     likelihood, unmatched = pairs.log_likelihood(proposals)
     scores = prior + likelihood
@@ -91,7 +93,11 @@ def _likeliest(motion: BeltMotion, proposals: Points, dt_s: float) -> tuple[Poin
 
 
 class _FramePairs:
-    """All pairs of a track and a detection of one frame."""
+    """All pairs of a track and a detection of one frame.
+
+    A frame has a handful of each, so what counts is the number of NumPy's calls, not of elements: both axes go through
+    one call, and sums and bounds are taken by `ufunc.reduce`, which the methods of arrays reach by way of Python.
+    """
 
     def __init__(
         self,
@@ -103,15 +109,16 @@ class _FramePairs:
         same_class: NDArray[np.bool_],
     ) -> None:
         self._motion = motion
-        self._visible = visible
+        left, top, right, bottom = visible
+        self._low, self._high = np.array((left, top)), np.array((right, bottom))
         self._tracks = tracks
         self._detections = detections
         self._offsets = offsets
         self._same_class = same_class
         self._variance = tracks.error**2 + motion.centre_error**2
         self._missed = np.log1p(-tracks.seen_chance)
-        area = (visible[2] - visible[0]) * (visible[3] - visible[1])
-        self._birth_inside = log(BIRTHS_INSIDE / area)
+        self._width, self._height = right - left, bottom - top
+        self._birth_inside = log(BIRTHS_INSIDE / (self._width * self._height))
 
     def log_likelihood(self, shifts: Points) -> tuple[Floats, Floats]:
         """Return (c,), (c,): the log-likelihoods of the frame under each of c shifts, its own error integrated out.
@@ -124,15 +131,16 @@ class _FramePairs:
         # A proposal carries the error of its own pair besides that of the scored pair, hence twice the variance.
         near = self._same_class & (distance < 2 * GATE**2)
         level = np.log(self._tracks.seen_chance) - np.log(2 * pi * self._variance)
-        gain = level[None, :, None] - 0.25 * distance - births[:, None, :] - missed[:, :, None]
+        gain = level[:, None] - 0.25 * distance - births[:, None, :] - missed[:, :, None]
         gain = np.where(near & (gain > 0), gain, 0.0)
         # One to one: the sum over tracks counts a track once, the sum over detections a detection once.
-        of_tracks, of_detections = gain.max(axis=2), gain.max(axis=1)
-        matched = np.minimum(of_tracks.sum(axis=1), of_detections.sum(axis=1))
-        pairs = np.maximum(1, np.minimum((of_tracks > 0).sum(axis=1), (of_detections > 0).sum(axis=1)))
-        freedom = np.log(2 * pi * self._variance.mean() / pairs)
+        of_tracks, of_detections = np.maximum.reduce(gain, axis=2), np.maximum.reduce(gain, axis=1)
+        matched = np.minimum(np.add.reduce(of_tracks, axis=1), np.add.reduce(of_detections, axis=1))
+        counts = np.add.reduce(of_tracks > 0, axis=1), np.add.reduce(of_detections > 0, axis=1)
+        pairs = np.maximum(1, np.minimum(*counts))
+        freedom = np.log(2 * pi * (np.add.reduce(self._variance) / len(self._variance)) / pairs)
         empty = np.where(matched > 0, 0.0, -np.inf)
-        unmatched = births.sum(axis=1) + missed.sum(axis=1)
+        unmatched = np.add.reduce(births, axis=1) + np.add.reduce(missed, axis=1)
         return np.asarray(unmatched + matched + freedom + empty), np.asarray(unmatched)
 
     def refine(self, shift: tuple[float, float]) -> Shift | None:
@@ -145,39 +153,39 @@ class _FramePairs:
         rows = distance.argmin(axis=1)
         # Mutual nearest neighbours only: a neighbour about to leave must not match the same box.
         mutual = distance.argmin(axis=0)[rows] == np.arange(len(rows))
-        tracks = np.flatnonzero(mutual & (distance.min(axis=1) < 2 * GATE**2))
+        (tracks,) = (mutual & (np.minimum.reduce(distance, axis=1) < 2 * GATE**2)).nonzero()
         if not len(tracks):
             return None
         pairs = self._offsets[tracks, rows[tracks]]
         weight = 1 / self._variance[tracks]
-        mean = (pairs * weight[:, None]).sum(axis=0) / weight.sum()
-        return Shift((float(mean[0]), float(mean[1])), sqrt(1 / float(weight.sum())))
+        total = np.add.reduce(weight)
+        x, y = (np.add.reduce(pairs * weight[:, None]) / total).tolist()
+        return Shift((x, y), sqrt(1 / float(total)))
 
     def _normalised_distance(self, shifts: Points) -> NDArray[np.float64]:
-        x = self._offsets[None, :, :, 0] - shifts[:, 0, None, None]
-        y = self._offsets[None, :, :, 1] - shifts[:, 1, None, None]
-        return np.asarray((x * x + y * y) / self._variance[None, :, None])
+        off = self._offsets - shifts[:, None, None, :]
+        off *= off
+        return np.asarray((off[..., 0] + off[..., 1]) / self._variance[:, None])
 
     def _in_view(self, shifts: Points) -> NDArray[np.bool_]:
-        moved = self._tracks.centre[None, :, :] + shifts[:, None, :]
-        left, top, right, bottom = self._visible
-        x, y = moved[:, :, 0], moved[:, :, 1]
-        return np.asarray((x > left) & (x < right) & (y > top) & (y < bottom))
+        moved = self._tracks.centre + shifts[:, None, :]
+        inside = (moved > self._low) & (moved < self._high)
+        return np.asarray(inside[..., 0] & inside[..., 1])
 
     def _births(self, shifts: Points) -> Floats:
         """Return (c, j): the log density of a new detection at each place, under each shift."""
-        left, top, right, bottom = self._visible
         # A part is detected once its centre is half a box inside, within the error of a truncated box.
         slack = 4 * self._motion.centre_error
-        entered = self._entered(shifts, 0, left, right, slack) | self._entered(shifts, 1, top, bottom, slack)
+        entered = self._entered(shifts, slack)
         way = np.abs(shifts) + slack
-        share = way[:, 0] / (right - left) + way[:, 1] / (bottom - top)
+        share = way[:, 0] / self._width + way[:, 1] / self._height
         factor = np.minimum(np.maximum(BIRTHS_AT_ENTRY / (BIRTHS_INSIDE * share), 1.0), MOST_ENTRY_FACTOR)
         return np.asarray(self._birth_inside + np.log(factor)[:, None] * entered)
 
-    def _entered(self, shifts: Points, axis: int, low: float, high: float, slack: float) -> NDArray[np.bool_]:
-        """Return (c, j): whether a detection lies in the strip that a shift along this axis has brought into view."""
-        shift = shifts[:, axis, None]
-        towards = np.sign(shift)  # 1: it came in at `low`; -1: at `high`; 0: nowhere
-        edge = np.where(shift > 0, low + shift + slack, high + shift - slack)
-        return np.asarray(towards * self._detections.centre[None, :, axis] < towards * edge)
+    def _entered(self, shifts: Points, slack: float) -> NDArray[np.bool_]:
+        """Return (c, j): whether a detection lies in a strip that a shift has brought into view, of either axis."""
+        shift = shifts[:, None, :]
+        towards = np.sign(shift)  # 1: it came in at the low edge; -1: at the high one; 0: nowhere
+        edge = np.where(shift > 0, self._low + shift + slack, self._high + shift - slack)
+        entered = towards * self._detections.centre < towards * edge
+        return np.asarray(entered[..., 0] | entered[..., 1])

@@ -101,13 +101,14 @@ class BeltTracker:
         """Count a frame that shows no track; return those that ended."""
         (x, y), (dx, dy) = self._belt_xy, self.motion.expected_shift(dt_s)
         self._count_misses({}, (x + dx, y + dy))
-        return self._drop([track for track in self.tracks if self._has_ended(track, at_s)])
+        return self._drop(self._ended(at_s))
 
     def expire(self, at_s: float) -> list[Track]:
         """Drop and return the tracks that were not observed for too long."""
         if not self.tracks:
             return []
-        return self._drop([track for track in self.tracks if at_s - track.observed_s > self._bound_s])
+        bound_s = self._bound_s
+        return self._drop([track for track in self.tracks if at_s - track.observed_s > bound_s])
 
     @property
     def _bound_s(self) -> float:
@@ -125,12 +126,12 @@ class BeltTracker:
 
     def _errors(self, belt_xy: tuple[float, float]) -> list[float]:
         """Return each track's standard error along each axis when the belt is at `belt_xy`, in pixels."""
-        x, y = belt_xy
+        (x, y), centre_error = belt_xy, self.motion.centre_error
         return [
             hypot(
                 BOX_ERROR * max(track.width, track.height)
                 + TRAVEL_ERROR * hypot(x - track.observed_belt_xy[0], y - track.observed_belt_xy[1]),
-                self.motion.centre_error,
+                centre_error,
             )
             for track in self.tracks
         ]
@@ -140,13 +141,14 @@ class BeltTracker:
             return None
         x, y = self._belt_xy
         dx, dy = self.motion.expected_shift(dt_s)
+        errors = self._errors((x + dx, y + dy))
         if self.motion.trusted and len(rows) == len(self.tracks):
-            shift = self._confirm_expected((x + dx, y + dy), rows)
+            shift = self._confirm_expected((x + dx, y + dy), errors, rows)
             if shift is not None:
                 return shift
         tracks = TrackColumns(
             np.array([(track.x + x, track.y + y) for track in self.tracks]),
-            np.array(self._errors((x + dx, y + dy))),
+            np.array(errors),
             np.array([min(0.95, (track.observations + 1) / (track.frames_in_view + 1.5)) for track in self.tracks]),
             np.array([track.class_id for track in self.tracks]),
         )
@@ -155,19 +157,22 @@ class BeltTracker:
         )
         return estimate_shift(self.motion, self._visible, tracks, observed, dt_s)
 
-    def _confirm_expected(self, belt_xy: tuple[float, float], rows: Sequence[DetectionRow]) -> Shift | None:
+    def _confirm_expected(
+        self, belt_xy: tuple[float, float], errors: Sequence[float], rows: Sequence[DetectionRow]
+    ) -> Shift | None:
         """Return the shift when each track is at its expected position: no other shift can explain more of the frame.
 
         The common case, at a tenth of the cost of scoring all shifts.
         """
-        errors = self._errors(belt_xy)
         pairs: dict[int, tuple[float, float]] = {}
         weights = 0.0
         for track, error in zip(self.tracks, errors, strict=True):
+            gate = CERTAIN_GATE**2 * error * error
             for index, row in enumerate(rows):
+                if row.class_id != track.class_id or index in pairs:
+                    continue
                 x, y = row.x - track.x, row.y - track.y
-                off = (x - belt_xy[0]) ** 2 + (y - belt_xy[1]) ** 2
-                if row.class_id == track.class_id and off < CERTAIN_GATE**2 * error * error and index not in pairs:
+                if (x - belt_xy[0]) ** 2 + (y - belt_xy[1]) ** 2 < gate:
                     pairs[index] = (x, y)
                     weights += 1 / (error * error + self.motion.centre_error**2)
                     break
@@ -185,13 +190,13 @@ class BeltTracker:
             self._observe(track, rows[index], belt_xy, at_s)
             step.observed.append((track, index))
         self._count_misses(matches, belt_xy)
-        step.ended.extend(self._drop([track for track in self.tracks if self._has_ended(track, at_s)]))
+        step.ended.extend(self._drop(self._ended(at_s)))
         for index, row in enumerate(rows):
             if index in matches:
                 continue
             original = next((track for track, seen in step.observed if row.overlap(rows[seen]) >= SAME_SPOT_IOU), None)
             if original is not None:
-                original.class_votes[row.class_id] = original.class_votes.get(row.class_id, 0.0) + row.score
+                original.vote(row.class_id, row.score)
                 step.duplicate_hits.append((original, index))
             elif row.is_hit:
                 step.observed.append((self._start(row, belt_xy, at_s), index))
@@ -199,10 +204,8 @@ class BeltTracker:
 
     def _start(self, row: DetectionRow, belt_xy: tuple[float, float], at_s: float) -> Track:
         x, y = row.x - belt_xy[0], row.y - belt_xy[1]
-        class_votes = {row.class_id: row.score}
-        track = Track(
-            next(self._numbers), x, y, row.width, row.height, at_s, observed_belt_xy=belt_xy, class_votes=class_votes
-        )
+        track = Track(next(self._numbers), x, y, row.width, row.height, at_s, observed_belt_xy=belt_xy)
+        track.vote(row.class_id, row.score)
         self.tracks.append(track)
         return track
 
@@ -212,7 +215,7 @@ class BeltTracker:
         track.y += gain * (row.y - belt_xy[1] - track.y)
         track.width += gain * (row.width - track.width)
         track.height += gain * (row.height - track.height)
-        track.class_votes[row.class_id] = track.class_votes.get(row.class_id, 0.0) + row.score
+        track.vote(row.class_id, row.score)
         track.observed_s = at_s
         track.frames_in_view += 1
         track.observations += 1
@@ -238,10 +241,15 @@ class BeltTracker:
         slack = 2 * self.motion.centre_error
         return left - slack < x < right + slack and top - slack < y < bottom + slack
 
-    def _has_ended(self, track: Track, at_s: float) -> bool:
-        if track.hits < self._min_hits and (track.missed >= TENTATIVE_MISSES or track.outside):
-            return True
-        return track.outside >= LEFT_AFTER_FRAMES or at_s - track.observed_s > self._bound_s
+    def _ended(self, at_s: float) -> list[Track]:
+        bound_s, min_hits = self._bound_s, self._min_hits
+        return [
+            track
+            for track in self.tracks
+            if (track.hits < min_hits and (track.missed >= TENTATIVE_MISSES or track.outside))
+            or track.outside >= LEFT_AFTER_FRAMES
+            or at_s - track.observed_s > bound_s
+        ]
 
     def _drop(self, ended: list[Track]) -> list[Track]:
         if ended:
