@@ -73,6 +73,8 @@ def test_more_cameras_in_the_file_get_room(
         outcome = asyncio.run(run_program(options, load_config(streams), [], screen))
 
     assert outcome.exit_code == ExitCode.INTERRUPTED
-    assert graphs == [3, 3 * 3], "of three slots, for 1, and for 1, 2 and 4 frames"
+    first, more = graphs
+    assert first in (3, 2 * 3), "of three slots for 1 frame, of one shape, or of both where no frame came in time"
+    assert more == 3 * first, "for 1, 2 and 4 frames"
     assert "cannot be converted" not in caplog.text
     assert "batches stay smaller" not in caplog.text
