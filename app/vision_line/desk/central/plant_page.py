@@ -23,6 +23,7 @@ from vision_line.desk.inspected.shift_parts import CameraCoverage
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.report.passed_parts import find_escapes
+from vision_line.desk.report.unseen_parts import find_unseen
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
 from vision_line.parts.passed import PartsFilter, count_parts
@@ -62,6 +63,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
     of_time = PartsFilter(time.since_utc, time.until_utc)
     with source.open_parts() as parts:
         lanes, escapes = count_parts(parts, of_time), find_escapes(parts, of_time)
+        unseen = find_unseen(parts, of_time, (gap for box in boxes for one in box.cameras for gap in one.gaps))
     return page(
         "plant.html",
         boxes=boxes,
@@ -74,6 +76,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
         total=total,
         lanes=lanes,
         escapes=escapes,
+        unseen=unseen,
         share=total.share,
         not_counted=not_counted,
         unknown=[one for one in boxes if one.known.unknown_s > 0],
