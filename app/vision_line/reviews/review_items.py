@@ -123,8 +123,8 @@ class ReviewItem:
 
 
 def _line_box(found: Mapping[str, Any]) -> LineBox:
-    x1, y1, x2, y2 = found["box"]
-    return LineBox(found["class"], found["score"], x1, y1, x2, y2, found.get("outline"))
+    (x1, y1, x2, y2), outline = found["box"], found.get("outline")
+    return LineBox(found["class"], found["score"], x1, y1, x2, y2, None if outline is None else tuple(outline))
 
 
 class ReviewRow(NamedTuple):
