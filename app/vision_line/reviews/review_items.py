@@ -6,10 +6,10 @@ from __future__ import annotations
 import json
 import sqlite3
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
 from vision_line.frames import Outline
 from vision_line.quality import ReviewCandidate
@@ -122,9 +122,16 @@ class ReviewItem:
         return [str(name) for name in json.loads(self.classes_text)]
 
 
-def _line_box(found: Mapping[str, Any]) -> LineBox:
-    (x1, y1, x2, y2), outline = found["box"], found.get("outline")
-    return LineBox(found["class"], found["score"], x1, y1, x2, y2, None if outline is None else tuple(outline))
+_FoundBox = TypedDict(
+    "_FoundBox", {"class": str, "score": float, "box": list[float], "outline": NotRequired[list[float] | None]}
+)
+
+
+def _line_box(found: _FoundBox) -> LineBox:
+    corners = found.get("outline")
+    outline = None if corners is None else tuple(corners)
+    x1, y1, x2, y2 = found["box"]
+    return LineBox(found["class"], found["score"], x1=x1, y1=y1, x2=x2, y2=y2, outline=outline)
 
 
 class ReviewRow(NamedTuple):
