@@ -63,8 +63,13 @@ async def watch_engines(
         if fault:
             now_utc, passed_s = clock_utc(), _boot_s() - right_s
             # both as the clock was and as it is: what was inspected before a step has the times of before
-            doubt(min(right_utc, now_utc - passed_s), max(now_utc, right_utc + passed_s), fault)
-            raise RunError(f"{fault}; what was inspected since {iso_utc(right_utc)} may be wrong")
+            since_utc, until_utc = min(right_utc, now_utc - passed_s), max(now_utc, right_utc + passed_s)
+            words = f"{fault}; what was inspected since {iso_utc(since_utc)} may be wrong"
+            try:
+                doubt(since_utc, until_utc, fault)
+            except RunError as exc:  # the disk is full or gone: then this is the only place that says it
+                raise RunError(f"{words}, which the records do not say: {exc}") from exc
+            raise RunError(words)
         right_utc, right_s = began_utc, began_s
 
 

@@ -71,6 +71,19 @@ async def test_a_doubt_spans_both_times_of_a_clock_that_was_set(step_s: float) -
     assert until_utc >= max(before_utc, before_utc + step_s)
 
 
+async def test_records_that_take_nothing_hide_no_engine() -> None:
+    """On a full disk nothing but the run's last words says what may be wrong."""
+
+    def refuse(_since_utc: float, _until_utc: float, _why: str) -> None:
+        raise RunError("the detection log cannot keep more")
+
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(
+            RunError, match=r"^cpu: wrong now; .* may be wrong, .*: the detection log cannot keep more$"
+        ):
+            await watch_engines(lambda: "cpu: wrong now", refuse, every_s=0.01, ask_every_s=0.01)
+
+
 async def test_a_machine_that_slept_is_proven_at_once() -> None:
     """It may have woken up on another processor."""
     asleep = iter([0.0, 0.0, 0.0, 5.0])
