@@ -11,7 +11,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import MAX_DETECTIONS, HeadDecoder, HeadKind, Output, class_floors, split_rows
+from vision_line.devices.model.heads import (
+    BOX_ROWS,
+    MAX_DETECTIONS,
+    HeadDecoder,
+    HeadKind,
+    Output,
+    class_floors,
+    split_rows,
+)
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox, in_frame
 from vision_line.frames import Detections, Frame, Scores
@@ -68,9 +76,10 @@ class HeadReader:
 
         An engine on a GPU hands back the best places alone, the best first: then there were more, of whatever class.
         """
-        if self._model.head is not HeadKind.YOLOV8 or not output.shape[1]:
+        if self._model.head.is_end2end or not output.shape[1]:
             return False
-        scores, _ = split_rows(output, len(self._model.classes))
+        is_upright = self._model.head is HeadKind.YOLOV8
+        scores = split_rows(output, len(self._model.classes))[0] if is_upright else output[BOX_ROWS:-1]
         if np.maximum.reduce(scores[:, -1]) <= self._lowest_floor:
             return False
         return bool((np.maximum.reduce(scores) > self._lowest_floor).all())

@@ -34,6 +34,8 @@ REPORT_ENTRIES = 20_000
 _ENTRIES = "SELECT number, run, kind, key, at_utc, body, digest FROM journal ORDER BY number"
 #: What the entry of a removal says beside its row.
 _OF_A_REMOVAL = frozenset({"removed", "digests"})
+#: What a column that came with a newer version has in rows of older ones.
+_ADDED = (None, "", 0)
 _NOT_ENDED = "SELECT run FROM runs WHERE ended_utc IS NULL"
 
 
@@ -226,7 +228,11 @@ class _TableCheck:
         (body,) = self._connection.execute("SELECT body FROM journal WHERE number = ?", (number,)).fetchone()
         said = json.loads(body)  # by an older version it lacks columns, of a removal it has more
         more = _OF_A_REMOVAL if self._table.kind is Kind.REMOVAL else frozenset()
-        return said.keys() <= row.keys() | more and all(said[column] == row[column] for column in said.keys() - more)
+        if not said.keys() <= row.keys() | more or any(
+            row[column] not in _ADDED for column in row.keys() - said.keys()
+        ):
+            return False
+        return all(said[column] == row[column] for column in said.keys() - more)
 
     def _entry(self, number: int) -> str:
         return _entry_name(self._connection, number)

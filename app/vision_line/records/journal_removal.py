@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 """The journal's oldest entries go with the rows that they speak of; what stays can still be checked.
 
-What goes is the beginning. An entry that says how something still is (a run, a camera, an event with its image) is
-carried to the end first. The entry that says so holds the digest of the last one that went: the chain begins there.
-Nothing goes that does not fit: a beginning that somebody changed stays, to be found.
+What goes is the beginning. An entry that says how something still is (a run, a camera, an event with its image), or
+what is doubtful, is carried to the end first. The entry that says so holds the digest of the last one that went: the
+chain begins there. Nothing goes that does not fit: a beginning that somebody changed stays, to be found.
 """
 
 from __future__ import annotations
@@ -169,6 +169,8 @@ def _is_in_force(connection: sqlite3.Connection, entry: JournalEntry) -> bool:
         _, first, last = key.split("/")
         sql = "SELECT 1 FROM detections WHERE detection BETWEEN ? AND ? LIMIT 1"
         return connection.execute(sql, (int(first), int(last))).fetchone() is not None
+    if kind == Kind.DOUBT:  # of minutes and parts, which are kept for longer than detections; there are few
+        return True
     if kind != Kind.CONFIGURATION and not _is_there(connection, kind, entry):
         return False
     carried = f"{kind}/{key}"

@@ -9,8 +9,9 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import NamedTuple, NotRequired, TypedDict
 
+from vision_line.frames import Outline
 from vision_line.quality import ReviewCandidate
 from vision_line.records.records import Records
 from vision_line.records.review.candidate_frames import NOT_DRAWN
@@ -21,7 +22,8 @@ _IMAGE = "{0}.path IS NOT NULL AND {0}.deleted_utc IS NULL AS has_image, {0}.del
 _OWN = "r.run_id, t.run, r.classes, t.camera, t.station, t.width, t.height"
 #: The SHA-256 of the untouched image, which is a row of its own for events.
 _HASHES = {ItemKind.EVENT: "e.sha256", ItemKind.NEAR_MISS: "t.sha256", ItemKind.AUDIT: "t.sha256"}
-_BOX = "json_array(json_object('class', t.class, 'score', t.score, 'box', json_array(t.x1, t.y1, t.x2, t.y2))) AS boxes"
+_BOX = """json_array(json_object('class', t.class, 'score', t.score, 'box', json_array(t.x1, t.y1, t.x2, t.y2),
+    'outline', json(t.outline))) AS boxes"""
 _FROM = {
     ItemKind.EVENT: """FROM events t JOIN runs r USING (run)
         LEFT JOIN evidence e ON e.run = t.run AND e.event_id = t.event_id""",
@@ -40,7 +42,7 @@ _LEAN = {
         '' AS class_name, NULL AS top_score, t.arrived_utc AS seen_utc, {_IMAGE.format("t")},
         coalesce(t.missing, '') AS missing""",
 }
-#: And what a page shows beside it; boxes are JSON lists of objects with class, score and box.
+#: And what a page shows beside it; boxes are JSON lists of objects with class, score, box and outline.
 _MORE = {
     ItemKind.EVENT: f"'event' AS kind, {_OWN}, t.score, 1.0 AS probability, {_BOX}",
     ItemKind.NEAR_MISS: f"'near_miss' AS kind, {_OWN}, t.score, t.probability, {_BOX}",
@@ -68,7 +70,7 @@ _SETTINGS = "SELECT run, name, since_utc, settings FROM cameras ORDER BY run, na
 
 @dataclass(frozen=True, slots=True)
 class LineBox:
-    """What the line found in the image: class, score, edges in its pixels."""
+    """What the line found in the image: class, score, edges in its pixels; `outline` are a rotated box's corners."""
 
     class_name: str
     score: float
@@ -76,6 +78,7 @@ class LineBox:
     y1: float
     x2: float
     y2: float
+    outline: Outline | None = None
 
 
 @dataclass(frozen=True)
@@ -111,12 +114,24 @@ class ReviewItem:
     @cached_property
     def boxes(self) -> list[LineBox]:
         """What the line found: of an event or near miss one box, of an audit any number."""
-        return [LineBox(one["class"], one["score"], *one["box"]) for one in json.loads(self.boxes_text)]
+        return [_line_box(one) for one in json.loads(self.boxes_text)]
 
     @cached_property
     def classes(self) -> list[str]:
         """The classes of the model that ran, in its order."""
         return [str(name) for name in json.loads(self.classes_text)]
+
+
+_FoundBox = TypedDict(
+    "_FoundBox", {"class": str, "score": float, "box": list[float], "outline": NotRequired[list[float] | None]}
+)
+
+
+def _line_box(found: _FoundBox) -> LineBox:
+    corners = found.get("outline")
+    outline = None if corners is None else tuple(corners)
+    x1, y1, x2, y2 = found["box"]
+    return LineBox(found["class"], found["score"], x1=x1, y1=y1, x2=x2, y2=y2, outline=outline)
 
 
 class ReviewRow(NamedTuple):

@@ -26,8 +26,12 @@ HANGS_S = 60.0
 Doubt = Callable[[float, float, str], None]
 
 
+def _boot_s() -> float:
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
 def _asleep_s() -> float:
-    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.monotonic()
+    return _boot_s() - time.monotonic()
 
 
 async def watch_engines(
@@ -38,6 +42,7 @@ async def watch_engines(
     ask_every_s: float = ASK_EVERY_S,
     hangs_s: float = HANGS_S,
     asleep_s: Callable[[], float] = _asleep_s,
+    clock_utc: Callable[[], float] = time.time,
 ) -> None:
     """Have the engines proven again and again, until cancelled; `prove` says what is wrong, "" where nothing is.
 
@@ -47,10 +52,10 @@ async def watch_engines(
     Raises:
         RunError: an engine computes wrongly that was right before, or failed.
     """
-    right_utc = time.time()
+    right_utc, right_s = clock_utc(), _boot_s()
     while True:
         await _wait(every_s, ask_every_s, asleep_s)
-        began_utc = time.time()
+        began_utc, began_s = clock_utc(), _boot_s()
         try:
             fault = await _in_a_thread(prove, right_utc, hangs_s)
         except DeviceError as exc:
@@ -60,9 +65,16 @@ async def watch_engines(
         except RunError as exc:
             fault = str(exc)
         if fault:
-            doubt(right_utc, time.time(), fault)
-            raise RunError(f"{fault}; what was inspected since {iso_utc(right_utc)} may be wrong")
-        right_utc = began_utc
+            now_utc, passed_s = clock_utc(), _boot_s() - right_s
+            # both as the clock was and as it is: what was inspected before a step has the times of before
+            since_utc, until_utc = min(right_utc, now_utc - passed_s), max(now_utc, right_utc + passed_s)
+            words = f"{fault}; what was inspected since {iso_utc(since_utc)} may be wrong"
+            try:
+                doubt(since_utc, until_utc, fault)
+            except RunError as exc:  # the disk is full or gone: then this is the only place that says it
+                raise RunError(f"{words}, which the records do not say: {exc}") from exc
+            raise RunError(words)
+        right_utc, right_s = began_utc, began_s
 
 
 async def _wait(every_s: float, ask_every_s: float, asleep_s: Callable[[], float]) -> None:

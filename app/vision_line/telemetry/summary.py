@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from vision_line.documented import Documented
 from vision_line.frames import CameraState, DropCause
-from vision_line.inspection.coverage.causes import CAPACITY, DECODING, STARTING, STOPPED
+from vision_line.inspection.coverage.causes import CAPACITY, DECODING, NOT_READY, STOPPED
 from vision_line.output_files import write_output
 from vision_line.telemetry.camera_metrics import CameraTotals
 from vision_line.telemetry.covered import Covered, together
@@ -28,7 +28,7 @@ from vision_line.telemetry.shortfall import Rates, shortfall
 LEAST_SHOWN_S = 0.5
 LEAST_SHOWN_PERCENT = 0.1
 #: Causes that occur at the start and end of every run.
-_USUAL = frozenset({STARTING, STOPPED})
+_USUAL = frozenset({*NOT_READY, STOPPED})
 
 
 #: Numbers as the file shows them.

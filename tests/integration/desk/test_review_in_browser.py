@@ -168,6 +168,23 @@ async def test_a_missed_defect_is_marked_by_mouse_and_by_keys(page: Page, record
         assert [box.x1, box.y1, box.x2, box.y2] == pytest.approx([320, 180, 480, 270], abs=2)
 
 
+async def test_a_rotated_box_is_shown_as_it_lies_until_somebody_moves_it(page: Page, records: Path) -> None:
+    """What a person places is upright."""
+    corners = "4.0 10.0 16.0 14.0 12.0 30.0 0.0 26.0"
+    with writing(records) as rows:
+        rows.connection.execute("UPDATE events SET outline = ?", (f"[{corners.replace(' ', ', ')}]",))
+    await page.goto(page.url + "review")
+    await shows(page, "event/run at 0/event 1")
+    await page.keyboard.press("b")
+    lies = page.locator("#boxes polygon.line-box")
+    await expect(lies).to_have_attribute("points", "4 10 16 14 12 30 0 26")
+    await expect(page.locator("#boxes rect")).to_have_count(0)
+    await page.keyboard.press("s")
+    await page.keyboard.press("ArrowRight")
+    await expect(page.locator("#boxes polygon")).to_have_count(0)
+    await expect(page.locator("#boxes rect.own-box")).to_have_count(1)
+
+
 async def test_nothing_is_said_of_an_image_that_is_not_shown(link: str, records: Path) -> None:
     """Neither while it loads, with the one before still in mind, nor where it cannot be shown."""
     arrives = asyncio.Event()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from tests.fakes.rtsp.raw_server import PASSWORD, USER, RawCamera, Unit, encode
+from tests.fakes.waiting import WAIT_S
 
 from vision_line.frames import CameraState, DropCause
 
@@ -183,7 +184,7 @@ async def test_every_misbehaviour_is_its_cameras_own(
     server = serve_raw(good=RawCamera(clip), **bad)
     good = watch(server.url("good"), "good")
     cams = {name: watch(server.url(name), name, connect_timeout_s=1.5, read_timeout_s=1.0) for name in bad}
-    await wait_until(lambda: all(code in cams[name].codes for name, code in faults.items()), 15)
+    await wait_until(lambda: all(code in cams[name].codes for name, code in faults.items()), WAIT_S)
     assert not cams["random_packets"].frames
     assert not any(camera.codes.count("INTERNAL") for camera in cams.values())
     assert set(good.codes) == {None}

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from tests.fakes.restoring import copied_over
 
-from vision_line.errors import RunError
+from vision_line.errors import BrokenRecordError, RunError
 from vision_line.frames import (
     CameraState,
     CoverageMinute,
@@ -323,6 +323,17 @@ def test_the_journal_of_an_older_schema_goes_on(open_log: OpenLog, records: Path
     found = verify(records, Expected(), lambda _done, _total: None, images=True)
     assert found.journal.first == 1
     assert not found.journal.before
+
+
+def test_what_nobody_wrote_into_an_older_row_is_found(open_log: OpenLog, records: Path) -> None:
+    """Its entry says nothing of the newer column: there is nothing in it then."""
+    old_file(records / "records.sqlite", 4)
+    open_log().close()
+    with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
+        connection.execute("UPDATE events SET outline = '[1, 2]'")
+
+    with pytest.raises(BrokenRecordError, match="in table events is another one"):
+        verify(records, Expected(), lambda _done, _total: None, images=False)
 
 
 def test_events_of_an_older_schema_get_the_observation_of_their_image(open_log: OpenLog, records: Path) -> None:

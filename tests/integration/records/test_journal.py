@@ -22,6 +22,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vision_line.desk.inspected.doubted_time import read_doubts
+from vision_line.desk.local_time import ChosenTime
 from vision_line.errors import BrokenRecordError
 from vision_line.frames import CameraState, ClockStep, CoverageMinute, EventPhase, NotInspected, StateChange
 from vision_line.records import journal, journal_removal, journal_writer, retention
@@ -43,7 +45,7 @@ from vision_line.records.entries import (
     inspected_entry,
 )
 from vision_line.records.evidence_files import reconcile
-from vision_line.records.journal import OF_ITS_RUN
+from vision_line.records.journal import OF_ITS_RUN, Kind
 from vision_line.records.journal_check import Expected
 from vision_line.records.lives import EndCause, end_run, inherit, life_now
 from vision_line.records.log import SqliteLog
@@ -526,6 +528,29 @@ def test_removed_rows_take_their_entries_with_them() -> None:
         changed(records, "DELETE FROM journal WHERE number = (SELECT min(number) FROM journal)")
         with pytest.raises(BrokenRecordError, match=f"expected entry {found.first} before it"):
             verified(records)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("by_size", [False, True])
+def test_what_may_be_wrong_is_said_as_long_as_there_are_records(by_size: bool) -> None:
+    """Detections go long before the minutes that say that all was inspected, and parts stay for longer still."""
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = Recorder(Path(folder) / "records")
+        recorder.several()
+        with transaction(recorder.connection):
+            doubted = {"since_utc": recorder.utc, "until_utc": recorder.utc + 60, "why": "it computes wrongly now"}
+            recorder.connection.journal.append(Kind.DOUBT, "engine", doubted, recorder.run)
+        while recorder.connection.execute("SELECT 1 FROM journal WHERE kind = 'doubt'").fetchone():
+            for step in (Recorder.several, Recorder.minutes, Recorder.later, Recorder.later):
+                step(recorder)
+            recorder.remove(by_size=by_size)
+        recorder.end()
+
+        with closing(open_reader(recorder.records)) as connection:
+            sql = "SELECT body FROM journal WHERE kind = 'carried' AND key = 'doubt/engine'"
+            assert [json.loads(body) for (body,) in connection.execute(sql)] == [doubted]
+            assert [one.why for one in read_doubts(connection, ChosenTime(0.0, 9e9))] == [doubted["why"]]
+        verified(recorder.records, images=True)
 
 
 @pytest.mark.usefixtures("small")

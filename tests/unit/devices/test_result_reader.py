@@ -26,11 +26,11 @@ def output_of(objects: int, places: int = 1000) -> Output:
     return output
 
 
-def reader_of_pills() -> HeadReader:
+def reader_of_pills(head: HeadKind = HeadKind.YOLOV8) -> HeadReader:
     """Return what reads a model of one class."""
     model = Model(
         name="m", path=Path("m.onnx"), sha256="0" * 64, precision="fp32", classes=("pill",), stride=32,
-        head=HeadKind.YOLOV8, input_name="images", input_shapes_hw=((SIDE, SIDE),), dynamic=True, score_threshold=0.25,
+        head=head, input_name="images", input_shapes_hw=((SIDE, SIDE),), dynamic=True, score_threshold=0.25,
         nms_iou=0.7, bundle=None, variants=(),
     )  # fmt: skip
     return HeadReader(model)
@@ -41,6 +41,18 @@ def test_places_that_a_gpu_left_out_are_said(caplog: pytest.LogCaptureFixture) -
     reader, box = reader_of_pills(), Letterbox((SIDE, SIDE), (SIDE, SIDE))
     crowd = output_of(1000, 1000)
     crowd[0] = np.arange(1000) // 10 * 20 + 10  # ten places an object
+    with caplog.at_level(logging.WARNING):
+        assert len(reader.read(make_frame("cam1", 0), box, crowd)) == 100
+        crowd[4, -1] = 0.2
+        assert len(reader.read(make_frame("cam2", 0), box, crowd)) == 100
+    assert [message.partition(":")[0] for message in caplog.messages] == ["camera cam1"]
+
+
+def test_rotated_places_that_a_gpu_left_out_are_said(caplog: pytest.LogCaptureFixture) -> None:
+    """Their scores stand before the angle, which says nothing of how many there are."""
+    reader, box = reader_of_pills(HeadKind.YOLOV8_OBB), Letterbox((SIDE, SIDE), (SIDE, SIDE))
+    crowd = np.concatenate([output_of(1000, 1000), np.full((1, 1000), 0.3, np.float32)])
+    crowd[0] = np.arange(1000) // 10 * 20 + 10
     with caplog.at_level(logging.WARNING):
         assert len(reader.read(make_frame("cam1", 0), box, crowd)) == 100
         crowd[4, -1] = 0.2

@@ -405,3 +405,20 @@ def test_other_sets_turn_boxes_in_their_own_way(turned: ReviewedRecords, tmp_pat
     assert value["width"] / 100 * SIZE_WH[0] == pytest.approx(side, abs=1e-3)
     assert value["height"] / 100 * SIZE_WH[1] == pytest.approx((4**2 + 6**2) ** 0.5, abs=1e-3)
     assert value["rotation"] == pytest.approx(26.5651, abs=1e-3)
+
+
+def test_scratches_side_by_side_are_two_defects(records: ReviewedRecords, say: Any) -> None:
+    """The upright boxes around them are nearly the same: a model that learns of one is taught to miss the other."""
+    along = (10.0, 8.0, 40.0, 38.0, 38.0, 40.0, 8.0, 10.0)
+    beside = tuple(value + 6.0 * (n % 2 == 0) for n, value in enumerate(along))
+    image = drawn_image(1)
+    say(records.event(1, 10, frame=1, image=image, box=(8.0, 8.0, 40.0, 40.0)))
+    say(records.event(2, 10, frame=1, image=image, box=(14.0, 8.0, 46.0, 40.0)))
+    for number, outline in ((1, along), (2, beside)):
+        for table in ("events", "detections"):
+            sql = f"UPDATE {table} SET outline = ? WHERE event_id = ?"
+            records.records.connection.execute(sql, (json.dumps(outline), f"event {number}"))
+
+    (found,) = images_of(records).images
+
+    assert {one.box.outline for one in found.defects} == {along, beside}

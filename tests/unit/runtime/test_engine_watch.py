@@ -73,6 +73,39 @@ async def test_what_cannot_be_proven_now_is_no_doubt_and_not_forgotten(caplog: p
     assert "cuda: out of memory" in caplog.text
 
 
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+async def test_a_doubt_spans_both_times_of_a_clock_that_was_set(step_s: float) -> None:
+    """What was inspected before the step has the times of before, and what came behind it those of after."""
+    before_utc = 1_795_896_000.0
+    clock = [before_utc, before_utc]
+    doubts = Doubts()
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(RunError, match="wrong"):
+            await watch_engines(
+                lambda: "wrong",
+                doubts.take,
+                every_s=0.01,
+                ask_every_s=0.01,
+                clock_utc=lambda: clock.pop() if clock else before_utc + step_s,
+            )
+    ((since_utc, until_utc, _),) = doubts.heard
+    assert since_utc <= min(before_utc, before_utc + step_s)
+    assert until_utc >= max(before_utc, before_utc + step_s)
+
+
+async def test_records_that_take_nothing_hide_no_engine() -> None:
+    """On a full disk nothing but the run's last words says what may be wrong."""
+
+    def refuse(_since_utc: float, _until_utc: float, _why: str) -> None:
+        raise RunError("the detection log cannot keep more")
+
+    async with asyncio.timeout(DEADLINE_S):
+        with pytest.raises(
+            RunError, match=r"^cpu: wrong now; .* may be wrong, .*: the detection log cannot keep more$"
+        ):
+            await watch_engines(lambda: "cpu: wrong now", refuse, every_s=0.01, ask_every_s=0.01)
+
+
 async def test_a_machine_that_slept_is_proven_at_once() -> None:
     """It may have woken up on another processor."""
     asleep = iter([0.0, 0.0, 0.0, 5.0])

@@ -364,6 +364,20 @@ def test_two_seconds_of_a_day_are_not_rounded_away() -> None:
     assert parting_words(totals).startswith("not inspected for less than 0.1 % of the cameras' time")
 
 
+def test_the_build_of_an_engine_is_of_the_start() -> None:
+    """The device was not ready yet: what was missed since it was is told of the time behind."""
+    run = make_run()
+    run.add_camera("a", counters())
+    run.state(StateChange("a", CameraState.RUNNING, 1000.0, 5e8))
+    building = NotInspected("i1", "a", "device:BUILDING", 1000.0, 5e8, ended_s=1100.0, ended_utc=5e8 + 100)
+    run.not_inspected([building], 1100.0)
+    assert parting_words(run.totals(1200.0)) == ""
+
+    gap = NotInspected("i2", "a", "log", 1150.0, 5e8 + 150, ended_s=1200.0, ended_utc=5e8 + 200)
+    run.not_inspected([gap], 1200.0)
+    assert parting_words(run.totals(1200.0)).startswith("not inspected for 50.0 % of the cameras' time since")
+
+
 @pytest.mark.parametrize("missing_s", [0.0, 1.0, 1000.0, 1234.0, 9999.0, 10_000.0])
 def test_a_rounded_share_is_what_was_covered(missing_s: float) -> None:
     """Four digits that binary fractions do not have either."""

@@ -15,6 +15,7 @@ from vision_line.desk.boxes import box_of, each_box
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.desk.central.known_time import KnownTime, read_known_time
 from vision_line.desk.inspected.attention import Alarm, LastRun, read_alarms, read_last_run
+from vision_line.desk.inspected.doubted_time import DoubtedTime, read_doubts
 from vision_line.desk.inspected.inspected_time import CameraTime, read_inspected_time
 from vision_line.desk.local_time import ChosenTime, PlantClock
 from vision_line.desk.plain_words import duration
@@ -36,7 +37,10 @@ T = TypeVar("T", bound=_OfCamera)
 
 @dataclass(frozen=True, slots=True)
 class PlantBox:
-    """A box in a time. `desk` is where its own desk is, None where this one was not told."""
+    """A box in a time. `desk` is where its own desk is, None where this one was not told.
+
+    `doubts`: when an engine of its may have computed wrongly.
+    """
 
     status: NodeStatus
     desk: str | None
@@ -46,6 +50,7 @@ class PlantBox:
     found: VerdictCounts
     clock: PlantClock
     known: KnownTime
+    doubts: Sequence[DoubtedTime]
 
     @property
     def name(self) -> str:
@@ -128,6 +133,7 @@ def _box(
         found=in_all(found),
         clock=clock_of(records),
         known=known,
+        doubts=read_doubts(records, time),
     )
 
 

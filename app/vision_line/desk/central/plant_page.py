@@ -12,7 +12,7 @@ from fastapi import APIRouter
 from starlette.requests import Request
 from starlette.responses import HTMLResponse
 
-from vision_line.desk.boxes import present_boxes
+from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.desk.central.central_source import CentralSource
 from vision_line.desk.central.not_counted import read_not_counted
@@ -23,6 +23,7 @@ from vision_line.desk.inspected.shift_parts import CameraCoverage
 from vision_line.desk.local_time import ChosenTime, plant_clock
 from vision_line.desk.rendering import page
 from vision_line.desk.report.passed_parts import find_escapes
+from vision_line.desk.report.unseen_parts import UnseenPart, find_unseen
 from vision_line.desk.services import DeskServices, Services
 from vision_line.desk.time_choice import AskedTime, asked, choose_time, neighbours
 from vision_line.parts.passed import PartsFilter, count_parts
@@ -62,6 +63,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
     of_time = PartsFilter(time.since_utc, time.until_utc)
     with source.open_parts() as parts:
         lanes, escapes = count_parts(parts, of_time), find_escapes(parts, of_time)
+        unseen = _unseen(parts, boxes, of_time)
     return page(
         "plant.html",
         boxes=boxes,
@@ -74,6 +76,7 @@ def plant(services: Services, request: Request, wanted: AskedTime) -> HTMLRespon
         total=total,
         lanes=lanes,
         escapes=escapes,
+        unseen=unseen,
         share=total.share,
         not_counted=not_counted,
         unknown=[one for one in boxes if one.known.unknown_s > 0],
@@ -110,6 +113,13 @@ def _bars(records: Records, boxes: Sequence[PlantBox], time: ChosenTime) -> dict
         box.name: [CameraCoverage(one, one.covered.share, bars.get(one.camera, [])) for one in box.cameras]
         for box in boxes
     }
+
+
+def _unseen(parts: Records, boxes: Sequence[PlantBox], wanted: PartsFilter) -> list[UnseenPart]:
+    """Return the parts of all boxes that passed unseen, the oldest first; a box's gaps are sought in its own parts."""
+    gaps = {box.name: [gap for one in box.cameras for gap in one.gaps] for box in boxes}
+    found = [part for name, own in each_box(parts) for part in find_unseen(own, wanted, gaps.get(name, ()))]
+    return sorted(found, key=lambda part: part.triggered_utc)
 
 
 def _state(box: PlantBox) -> BoxState:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from vision_line.desk.local_time import ChosenTime
 from vision_line.records.records import Records
 
-#: By the index: these entries are a few among millions.
-_DOUBTS = "SELECT body FROM journal WHERE kind = 'doubt' ORDER BY number"
+#: By the index: these entries are a few among millions. The database of all boxes has those that were carried twice.
+_DOUBTS = """SELECT body FROM journal
+    WHERE kind = 'doubt' OR (kind = 'carried' AND key >= 'doubt/' AND key < 'doubt0')
+    GROUP BY body ORDER BY min(number)"""
 _UNREADABLE = "an entry of the journal that says so is not what was written; vision-line verify says more"
 
 

@@ -24,7 +24,7 @@ export class BoxEditor {
   load(item) {
     this.width = item.width;
     this.height = item.height;
-    this.line = item.boxes.map((box) => ({ class: box.class_name, score: box.score, ...pick(box) }));
+    this.line = item.boxes.map((box) => ({ class: box.class_name, score: box.score, outline: box.outline, ...pick(box) }));
     this.own = null; // what a person says is true; null: not touched
     this.isShown = false;
     this.chosen = null;
@@ -82,6 +82,7 @@ export class BoxEditor {
   nudge(dx, dy, isCorner) {
     const box = this.#chosenOwn();
     if (box === null) return;
+    box.outline = null; // a person says where it is: upright
     const step = Math.max(1, this.width / 100);
     const [mx, my] = [dx * step, dy * step];
     if (isCorner) {
@@ -145,17 +146,18 @@ export class BoxEditor {
   }
 
   #drawn(box, size) {
-    const rect = (kind) => {
-      const one = document.createElementNS(SVG, "rect");
-      const shape = { x: box.x1, y: box.y1, width: box.x2 - box.x1, height: box.y2 - box.y1, class: kind };
-      for (const [name, value] of Object.entries(shape)) one.setAttribute(name, value);
+    const shape = (kind) => {
+      const one = document.createElementNS(SVG, box.outline ? "polygon" : "rect");
+      const upright = { x: box.x1, y: box.y1, width: box.x2 - box.x1, height: box.y2 - box.y1 };
+      const lies = box.outline ? { points: box.outline.join(" ") } : upright;
+      for (const [name, value] of Object.entries({ ...lies, class: kind })) one.setAttribute(name, value);
       return one;
     };
     const label = document.createElementNS(SVG, "text");
     label.textContent = box.isLine && box.score !== undefined ? `${box.class} ${box.score.toFixed(2)}` : box.class;
     label.setAttribute("transform", `translate(${box.x1} ${box.y1 > size * 1.4 ? box.y1 - size * 0.35 : box.y2 + size}) scale(${size})`);
     const kind = `${box.isLine ? "line-box" : "own-box"}${box === this.chosen ? " chosen" : ""}`;
-    return [rect("shade"), rect(kind), label];
+    return [shape("shade"), shape(kind), label];
   }
 
   #at(event) {

@@ -9,6 +9,7 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 
 from vision_line.frames import Outline
+from vision_line.records.outlines import overlap_of
 
 #: Boxes that overlap by this IoU show the same defect; as the second one that evaluations match by.
 SAME_IOU = 0.33
@@ -68,7 +69,12 @@ class PixelBox:
         return all(abs(one - two) <= _ROUNDED_PX for one, two in zip(self.edges, other.edges, strict=True))
 
     def shows_what(self, other: PixelBox) -> bool:
-        """Whether both show the same defect."""
+        """Whether both show the same defect.
+
+        Two rotated boxes are compared as they lie: around scratches side by side the upright ones are nearly the same.
+        """
+        if self.outline is not None and other.outline is not None:
+            return overlap_of(self.outline, other.outline) >= SAME_IOU
         common = PixelBox(
             max(self.x1, other.x1), max(self.y1, other.y1), min(self.x2, other.x2), min(self.y2, other.y2)
         ).area

@@ -21,11 +21,14 @@ from tests.fakes.central_shipping import ship_boxes
 from tests.fakes.challenge_plans import challenged
 from tests.fakes.desk import ORIGIN
 from tests.fakes.desk_records import BEGAN_UTC, DeskRecords, writing
+from tests.fakes.passed_parts import make_part
 
 from vision_line.desk.central.box_addresses import BoxAddress
 from vision_line.desk.recorded_clock import SHIFTS
 from vision_line.desk.rendering import assets
 from vision_line.parts.orders import Asked, ask_lot
+from vision_line.parts.part_entries import add_part
+from vision_line.parts.parts_file import writing as writing_parts
 from vision_line.records.journal import Kind
 from vision_line.records.schema import transaction
 
@@ -150,6 +153,35 @@ def test_cameras_of_one_name_on_two_boxes_are_two(client: TestClient) -> None:
         False,
     )
     assert client.get("/cameras/cam01").status_code == 404
+
+
+def test_what_was_inspected_for_nothing_is_said_with_its_box(new_plant: Callable[[], str], tmp_path: Path) -> None:
+    """It counts as inspected, or was accepted: who looks at all boxes must hear of it as at the box."""
+    made, now_s = new_plant(), time.time() - BEGAN_UTC
+    directories = {name: tmp_path / name for name in ("hall-1", "hall-2")}
+    for directory in directories.values():
+        directory.mkdir()
+        with writing(directory) as rows:
+            run = line(rows, directory.name, "cam01")
+            if directory.name == "hall-2":
+                rows.gap(run, "cam01", "camera:FROZEN", now_s - 900, now_s - 600)
+                began_utc = BEGAN_UTC + now_s
+                doubted = {"since_utc": began_utc - 500, "until_utc": began_utc - 300, "why": "it computes wrongly"}
+                with transaction(rows.connection):
+                    rows.connection.journal.append(Kind.DOUBT, "engine", doubted, run)
+        with writing_parts(directory) as parts:
+            add_part(parts, make_part(1, BEGAN_UTC + now_s - 700, run_id=directory.name))
+    ship_boxes(made, directories)
+
+    with central_desk(made, tmp_path, BOXES) as client:
+        found, of_the_other = words(client, NOW), words(client, f"{NOW}&box=hall-1")
+
+    assert re.search(
+        r"What hall-2 inspected from .* may be wrong, on every camera there, .*: it computes wrongly", found
+    )
+    assert re.search(r"1 part was let through while a camera stood still.*: P-1 \(hall-2:cam01\)", found)
+    assert "may be wrong" not in of_the_other
+    assert "stood still" not in of_the_other
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from starlette.testclient import TestClient
 from tests.fakes.desk_records import DeskRecords
@@ -40,6 +42,22 @@ def test_an_audit_shows_image_boxes_and_row(rows: DeskRecords, client: TestClien
     assert "2026-11-28" in page
     assert "Nobody has reviewed it" in page
     assert client.get(f"/media/audits/{number}").content == b"image"
+
+
+def test_a_rotated_box_is_shown_by_its_corners(rows: DeskRecords, client: TestClient) -> None:
+    """The upright box around it says nothing of how a long thin defect lies."""
+    corners = [4.0, 10.0, 16.0, 14.0, 12.0, 30.0, 0.0, 26.0]
+    run = rows.run(0, 600, "cam")
+    near_miss = rows.near_miss(run, "cam", 10, b"image", outline=json.dumps(corners))
+    found = [{"class": "open", "score": 0.7, "box": [0, 10, 16, 30], "outline": corners}]
+    audit = rows.audit(run, "cam", 10, b"image", detections=json.dumps(found))
+
+    for name, number in (("near-misses", near_miss), ("audits", audit)):
+        page = client.get(f"/{name}/{number}").text
+        assert '<polygon class="line-box" points="4.0 10.0 16.0 14.0 12.0 30.0 0.0 26.0"/>' in page
+        assert "<rect" not in page.partition('class="boxed"')[2].partition("</svg>")[0]
+        ((box,),) = [one["boxes"] for one in client.get(f"/api/v1/{name}").json()["frames"]]
+        assert box["outline"] == corners
 
 
 def test_a_near_miss_that_was_not_drawn_says_so(rows: DeskRecords, client: TestClient) -> None:
