@@ -61,7 +61,19 @@ class OutputSettings(Documented, BaseModel):
     enabled: bool = True
     """false: the output is kept in the file but gets nothing; what happens meanwhile it gets later."""
     kinds: list[OutputKind] = Field(
-        ["event", "evidence", "state", "interval", "run", "part", "correction", "lot", "recipe", "recipe_state"],
+        [
+            "event",
+            "evidence",
+            "state",
+            "interval",
+            "run",
+            "doubt",
+            "part",
+            "correction",
+            "lot",
+            "recipe",
+            "recipe_state",
+        ],
         min_length=1,
     )
     """What is sent, by the kinds of the journals' entries."""

@@ -21,6 +21,7 @@ from vision_line.outputs.journal_source import JournalSource
 from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.json_lines import JsonLines, events_settings
 from vision_line.outputs.notification import Notification
+from vision_line.records.journal import Kind
 from vision_line.records.journal_removal import remove_entries
 from vision_line.records.journal_writer import read_head
 from vision_line.records.schema import FILE_NAME, transaction
@@ -169,6 +170,18 @@ def test_filters(setting: Setting) -> None:
     assert events_of(taken(setting.follower(name="b", cameras=["cam1"], classes=["open"]))) == ["event 1", "event 3"]
     assert [said.kind for said in taken(setting.follower(name="c", kinds=["interval"]))] == ["interval"]
     assert taken(setting.follower(name="c", kinds=["interval"])) == []
+
+
+def test_what_may_be_wrong_is_said_unless_it_is_not_asked_for(setting: Setting) -> None:
+    """Whatever cameras and verdicts are: an engine that turned wrong inspected all of them."""
+    run = setting.rows.run(0, None, "cam1")
+    with transaction(setting.rows.connection):
+        body = {"since_utc": 1.0, "until_utc": 2.0, "why": "cpu: it computes wrongly now"}
+        setting.rows.connection.journal.append(Kind.DOUBT, "engine", body, run)
+    asked = OutputSettings.model_validate({"name": "e", "since": "all", "cameras": ["cam2"], "verdicts": ["reject"]})
+
+    assert "doubt" in [said.kind for said in taken(Follower(asked, setting.source, setting.cursors))]
+    assert taken(setting.follower(name="f", kinds=["event"])) == []
 
 
 def test_the_image_of_an_event_follows_its_verdict_and_is_never_inline(setting: Setting) -> None:
