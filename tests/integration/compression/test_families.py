@@ -165,18 +165,21 @@ def test_pruned_trains_fuses_and_opens_in_plain_yolo(
     assert weights == pytest.approx(plan.complexity.params, rel=0.02)
 
 
-def test_the_branch_of_angles_is_pruned_with_the_others(
-    pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]],
-) -> None:
-    """Its inner convolutions are groups of their own; it still says one angle at each place."""
-    _, plan, model = pruned_of("yolov8n-obb")
+def test_the_branch_of_angles_is_pruned_with_the_others(write_checkpoint: WriteCheckpoint) -> None:
+    """Its inner convolutions are groups of their own; it still says one angle at each place, and the right one."""
+    checkpoint = load_checkpoint(write_checkpoint("yolov8n-obb"))
+    settings = PruneSettings(budget=Budget(macs=0.3), method="uniform", neck="free", size_hw=(64, 64))
+    plan = plan_pruning(checkpoint, settings)
+    model: Any = apply_plan(checkpoint, plan)
     own = [entry for entry in plan.groups if ".cv4." in entry.group.name]
     head = model.model[-1]
 
     assert len(own) == 6
-    assert any(len(entry.kept) < entry.group.channels for entry in own)
+    assert all(len(entry.kept) == 8 < entry.group.channels for entry in own)
     assert head.cv4[0][0].conv.in_channels == head.cv2[0][0].conv.in_channels
     assert [chain[-1].out_channels for chain in head.cv4] == [1, 1, 1]
+    for got, expected in zip(raw_outputs(model), raw_outputs(silenced_parent(checkpoint, plan)), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
 
 
 @pytest.mark.parametrize("name", ["yolo11n", "yolov8n-obb"])
