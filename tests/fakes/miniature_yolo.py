@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from math import pi
 from typing import Any
 
 import numpy as np
@@ -47,8 +48,11 @@ class Sketch:
         return self.silu(name, self.conv(f"{name}/conv", tensor, channels, kernel, **attributes))
 
 
-def draw_yolo(seed: int = 0, classes: int = CLASSES) -> onnx.ModelProto:
-    """Return stem, C2f with its residual, SPPF, upsampled neck, head with a DFL: output (n, 4 + classes, anchors)."""
+def draw_yolo(seed: int = 0, classes: int = CLASSES, *, rotated: bool = False) -> onnx.ModelProto:
+    """Return stem, C2f with its residual, SPPF, upsampled neck, head with a DFL: output (n, 4 + classes, anchors).
+
+    `rotated`: the head has a branch for angles too, -pi/4 to 3 pi/4, behind the scores.
+    """
     art = Sketch(seed)
     stem = art.block("model.0", "images", (3, 16), 3, strides=[2, 2])
     deep = art.block("model.1", stem, (16, 32), 3, strides=[2, 2])
@@ -65,10 +69,10 @@ def draw_yolo(seed: int = 0, classes: int = CLASSES) -> onnx.ModelProto:
     (wide,) = art.node("Resize", "model.4", [fused, "", factors], mode="nearest")
     (neck,) = art.node("Concat", "model.5", [wide, stem], axis=1)
     level = art.block("model.6", neck, (32, 16), 3)
-    return _with_head(art, level, classes)
+    return _with_head(art, level, classes, rotated=rotated)
 
 
-def _with_head(art: Sketch, level: str, classes: int) -> onnx.ModelProto:
+def _with_head(art: Sketch, level: str, classes: int, *, rotated: bool) -> onnx.ModelProto:
     boxes = art.conv("head/cv2.2", art.block("head/cv2.0", level, (16, 16)), (16, 16))
     scores = art.conv("head/cv3.2", art.block("head/cv3.0", level, (16, 16)), (16, classes))
     bins = art.constant("bins", np.array([0, 4, 4, -1], np.int64))
@@ -79,23 +83,37 @@ def _with_head(art: Sketch, level: str, classes: int) -> onnx.ModelProto:
     (distances,) = art.node("Conv", "head/dfl", [shares, weight])
     four = art.constant("four", np.array([0, 4, -1], np.int64))
     (distances,) = art.node("Reshape", "head/distances", [distances, four])
-    (pixels,) = art.node("Mul", "head/pixels", [distances, art.constant("stride", np.array(8, np.float32))])
+    # rotated boxes are long: of a square one a quarter turn says nothing
+    stride = np.array([8, 8, 16, 4], np.float32).reshape(4, 1) if rotated else np.array(8, np.float32)
+    (pixels,) = art.node("Mul", "head/pixels", [distances, art.constant("stride", stride)])
     flat = art.constant("flat", np.array([0, classes, -1], np.int64))
     (logits,) = art.node("Reshape", "head/logits", [scores, flat])
     (confidence,) = art.node("Sigmoid", "head/confidence", [logits])
-    art.nodes.append(helper.make_node("Concat", [pixels, confidence], ["output0"], "head/output", axis=1))
+    parts = [pixels, confidence, *([_angles(art, level)] if rotated else [])]
+    art.nodes.append(helper.make_node("Concat", parts, ["output0"], "head/output", axis=1))
     graph = helper.make_graph(
         art.nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + classes, "anchors"])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + classes + rotated, "anchors"])],
         art.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     names = {number: f"fault-{number}" for number in range(classes)}
-    helper.set_model_props(model, {"task": "detect", "stride": "8", "imgsz": "[64, 96]", "names": str(names)})
+    task = "obb" if rotated else "detect"
+    helper.set_model_props(model, {"task": task, "stride": "8", "imgsz": "[64, 96]", "names": str(names)})
     onnx.checker.check_model(model)
     return model
+
+
+def _angles(art: Sketch, level: str) -> str:
+    turns = art.conv("head/cv4.2", art.block("head/cv4.0", level, (16, 16)), (16, 1))
+    flat = art.constant("one-row", np.array([0, 1, -1], np.int64))
+    (logits,) = art.node("Reshape", "head/turns", [turns, flat])
+    (shares,) = art.node("Sigmoid", "head/turn-shares", [logits])
+    (shifted,) = art.node("Sub", "head/turned", [shares, art.constant("quarter", np.array(0.25, np.float32))])
+    (angles,) = art.node("Mul", "head/angles", [shifted, art.constant("pi", np.array(pi, np.float32))])
+    return angles
 
 
 def draw_images(count: int, seed: int = 1) -> list[NDArray[np.float32]]:

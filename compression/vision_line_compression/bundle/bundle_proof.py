@@ -266,7 +266,7 @@ def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Referenc
 
 
 def _signal(reference: Reference) -> tuple[int, float]:
-    scores = reference.places[..., 4]
+    scores = reference.places[..., -2]  # behind the box, upright or rotated
     return int((scores >= _TELLING_SCORE).sum()), float(scores.sum())
 
 

@@ -24,6 +24,9 @@ CELL = 8.0
 #: Share of such boxes in a split that is worth a warning.
 _MANY_SMALL = 0.01
 
+#: Share of rotated boxes in a split from which on it was made for models of them.
+_MOSTLY = 0.5
+
 _Contents = dict[bytes, list[LabelledImage]]  # images by the hash of their bytes
 
 
@@ -51,7 +54,8 @@ def data_warnings(
 ) -> Iterator[str]:
     """Yield a sentence for what is legal in a data set and hardly meant.
 
-    That is each folder of a split whose images have no label file; each split without boxes of some classes, with
+    That is each folder of a split whose images have no label file; each split whose labels are of the other kind of
+    boxes, rotated or upright, than the one it was opened for; each split without boxes of some classes, with
     images that are there several times or are cut off, or with many boxes too small for the input `shapes_hw`; and each
     two splits that share images. Splits of the same name in the data set are one. Images are the same where their bytes
     are, under any name. `calibration` are images of their own, which may be those that train, and no others.
@@ -63,6 +67,7 @@ def data_warnings(
     pairs = list(combinations(once, 2))
     for name, dataset in once.items():
         yield from _missing_labels(name, dataset)
+        yield from _other_kind_of_labels(name, dataset)
         yield from _missing_classes(name, dataset)
         if shapes_hw is not None:
             yield from _small_boxes(name, dataset, shapes_hw)
@@ -102,6 +107,22 @@ def _missing_labels(name: str, dataset: Dataset) -> Iterator[str]:
             )
 
 
+def _other_kind_of_labels(name: str, dataset: Dataset) -> Iterator[str]:
+    boxes = sum(len(image.class_id) for image in dataset.images)
+    turned = sum(image.turned for image in dataset.images)
+    if all(image.rotated is None for image in dataset.images):
+        if turned > _MOSTLY * boxes:
+            yield (
+                f"{dataset.source}: {name}: {turned} of {boxes} boxes are labelled by four corners of a rotated box, "
+                "and the model is one of upright boxes: it learns the upright box around each"
+            )
+    elif boxes and not turned:
+        yield (
+            f"{dataset.source}: {name}: all {boxes} boxes are upright, and the model is one of rotated boxes: nothing "
+            "there teaches or tells how it finds angles; expected lines of a class and four corners"
+        )
+
+
 def _missing_classes(name: str, dataset: Dataset) -> Iterator[str]:
     if not any(label_path(image.path).exists() for image in dataset.images):
         return  # said before
@@ -135,8 +156,9 @@ def _repeated_images(name: str, dataset: Dataset, contents: _Contents) -> Iterat
     )
 
 
-def _boxes_of(image: LabelledImage) -> tuple[bytes, bytes]:
-    return image.xyxy.tobytes(), image.class_id.tobytes()
+def _boxes_of(image: LabelledImage) -> tuple[bytes, ...]:
+    boxes = image.xyxy if image.rotated is None else image.rotated
+    return boxes.tobytes(), image.class_id.tobytes()
 
 
 def _cut_off_images(name: str, dataset: Dataset) -> Iterator[str]:
@@ -150,7 +172,7 @@ def _cut_off_images(name: str, dataset: Dataset) -> Iterator[str]:
 def _sides_at_input(dataset: Dataset, shapes_hw: tuple[ShapeHW, ...]) -> NDArray[np.float64]:
     """Return the longer side of every box in pixels of the network's input."""
     sides = [
-        (image.xyxy[:, 2:] - image.xyxy[:, :2]).max(axis=1, initial=0.0)
+        image.sides_wh.max(axis=1, initial=0.0)
         * Letterbox(image.size_wh, closest_shape(image.size_wh, shapes_hw)).scale
         for image in dataset.images
     ]

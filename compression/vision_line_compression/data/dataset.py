@@ -27,6 +27,7 @@ from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
 
 ImageBGR = NDArray[np.uint8]  # (h, w, 3)
+Polygon = NDArray[np.float32]  # (k, 2): x, y in shares of the image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
 
@@ -53,6 +54,9 @@ _JPEG_START, _JPEG_END, _TAIL_BYTES = b"\xff\xd8\xff", b"\xff\xd9", 4096
 #: How far outside the image a share may lie, as in Ultralytics: labelling tools round.
 _BEYOND = 0.01
 
+#: Numbers of four corners; how far from the upright box's a corner of an upright box may be, as a share of its side.
+_CORNER_SHARES, _SKEW = 8, 0.05
+
 _ORIENTATION, _TURNED = 0x0112, frozenset({5, 6, 7, 8})  # Exif tag; the values that swap width and height
 
 
@@ -61,7 +65,8 @@ class LabelledImage:
     """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,).
 
     `rotated` (n, 5) are the boxes as rotated ones, where they were asked for: `xyxy` are then the upright ones around
-    them. A JPEG file that is `cut_off` decodes, grey where its end is missing.
+    them, and `polygons` the corners as they were labelled. `turned` counts the boxes that were labelled by four corners
+    of no upright rectangle. A JPEG file that is `cut_off` decodes, grey where its end is missing.
     """
 
     path: Path
@@ -70,6 +75,13 @@ class LabelledImage:
     class_id: ClassIds
     cut_off: bool = False
     rotated: RotatedBoxes | None = None
+    polygons: tuple[Polygon, ...] = ()
+    turned: int = 0
+
+    @property
+    def sides_wh(self) -> Boxes:
+        """Widths and heights (n, 2) of the true boxes, in pixels."""
+        return self.xyxy[:, 2:] - self.xyxy[:, :2] if self.rotated is None else self.rotated[:, 2:4]
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,20 +289,39 @@ def _read_image(path: Path, classes: int | None, faults: list[str], *, rotated: 
     labels = _read_labels(label_path(path), classes, faults, rotated=rotated)
     rows = np.array([label.row for label in labels], np.float64).reshape(-1, 5)
     xyxy = rows[:, 1:] * np.array(size_wh * 2)
-    image = LabelledImage(path, size_wh, xyxy.astype(np.float32), rows[:, 0].astype(np.int32), _is_cut_off(path))
+    image = LabelledImage(
+        path,
+        size_wh,
+        xyxy.astype(np.float32),
+        rows[:, 0].astype(np.int32),
+        _is_cut_off(path),
+        turned=sum(map(_is_turned, labels)),
+    )
     if not rotated:
         return image
-    rectangles = _rectangles(labels, size_wh)
+    polygons = tuple(np.array(label.polygon, np.float32).reshape(-1, 2) for label in labels)
+    rectangles = _rectangles([polygon * np.array(size_wh, np.float32) for polygon in polygons])
     if (rectangles[:, 2:4] <= 0).any():
         faults.append(f"{label_path(path)}: expected rotated boxes, found corners on one line")
-    return replace(image, rotated=rectangles)
+    return replace(image, rotated=rectangles, polygons=polygons)
 
 
-def _rectangles(labels: Sequence[_Label], size_wh: tuple[int, int]) -> RotatedBoxes:
-    """Return the smallest rectangles (n, 5) around the polygons, in pixels."""
+def _is_turned(label: _Label) -> bool:
+    """Say whether a label is four corners of no upright rectangle, but for a little."""
+    _, left, top, right, bottom = label.row
+    upright = all(_is_near_an_end(value, left, right) for value in label.polygon[::2])
+    upright = upright and all(_is_near_an_end(value, top, bottom) for value in label.polygon[1::2])
+    return len(label.polygon) == _CORNER_SHARES and not upright
+
+
+def _is_near_an_end(value: float, low: float, high: float) -> bool:
+    return min(abs(value - low), abs(value - high)) <= _SKEW * (high - low)
+
+
+def _rectangles(polygons: Sequence[NDArray[np.float32]]) -> RotatedBoxes:
+    """Return the smallest rectangles (n, 5) around `polygons`, each (k, 2) in pixels."""
     found = []
-    for label in labels:
-        points = np.array(label.polygon, np.float32).reshape(-1, 2) * np.array(size_wh, np.float32)
+    for points in polygons:
         (x, y), (width, height), degrees = cv2.minAreaRect(points)
         found.append((x, y, width, height, np.radians(degrees)))
     return np.array(found, np.float32).reshape(-1, 5)

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
+from ultralytics.utils.ops import xyxyxyxy2xywhr
 
 from vision_line.devices.preprocessing.definition import letterbox_rgb, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
@@ -106,16 +107,36 @@ def _one_by_one(batch: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
 
 
 def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, Tensor]:
-    """Return class (n, 1), centre and size (n, 4) as shares of the input, and image number (n,) of all boxes."""
+    """Return class (n, 1), centre and size (n, 4) as shares of the input, and image number (n,) of all boxes.
+
+    Of rotated boxes the angle in radians is behind centre and size, as Ultralytics' losses want it.
+    """
     boxes, classes, numbers = [], [], []
     for number, image in enumerate(images):
-        xyxy = Letterbox(image.size_wh, shape_hw).to_input(image.xyxy)
-        boxes.append(np.concatenate([xyxy[:, :2] + xyxy[:, 2:], 2 * (xyxy[:, 2:] - xyxy[:, :2])], axis=1) / 2)
+        letterbox = Letterbox(image.size_wh, shape_hw)
+        boxes.append(_upright(letterbox, image) if image.rotated is None else _rotated(letterbox, image))
         classes.append(image.class_id)
-        numbers.append(np.full(len(xyxy), number))
-    sides = np.array(shape_hw[::-1] * 2)
+        numbers.append(np.full(len(image.class_id), number))
+    together = np.concatenate(boxes).astype(np.float64)
+    together[:, :4] /= np.array(shape_hw[::-1] * 2)
     return {
-        "bboxes": torch.from_numpy(np.concatenate(boxes) / sides).float(),
+        "bboxes": torch.from_numpy(together).float(),
         "cls": torch.from_numpy(np.concatenate(classes)).float()[:, None],
         "batch_idx": torch.from_numpy(np.concatenate(numbers)).float(),
     }
+
+
+def _upright(letterbox: Letterbox, image: LabelledImage) -> NDArray[np.floating]:
+    """Return centres and sizes (n, 4) of an image's boxes in pixels of the input."""
+    xyxy = letterbox.to_input(image.xyxy)
+    return np.concatenate([xyxy[:, :2] + xyxy[:, 2:], 2 * (xyxy[:, 2:] - xyxy[:, :2])], axis=1) / 2
+
+
+def _rotated(letterbox: Letterbox, image: LabelledImage) -> NDArray[np.float64]:
+    """Return centres, sizes and angles (n, 5) of an image's boxes, made of their labels as Ultralytics makes them."""
+    boxes = [np.zeros((0, 5))]
+    for polygon in image.polygons:
+        points = polygon * np.array(image.size_wh, np.float32)
+        corners = np.ascontiguousarray(letterbox.to_input(np.hstack([points, points]))[:, :2])  # as OpenCV wants it
+        boxes.append(xyxyxyxy2xywhr(corners[None]))  # type: ignore[no-untyped-call]
+    return np.concatenate(boxes)

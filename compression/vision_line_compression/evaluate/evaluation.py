@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from vision_line.devices.model.model import Model, open_model
-from vision_line.frames import Boxes
 from vision_line.ports import ProgressCallback, ShapeHW
-from vision_line_compression.data.dataset import Dataset, LabelledImage
+from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
@@ -149,14 +148,9 @@ def _figure(value: Floats | np.floating) -> Figure | None:
 def longer_sides(predictions: Predictions, dataset: Dataset) -> Floats:
     """Return the longer side of each true box, in pixels of the network's input."""
     sides = (
-        _sides(image).max(axis=1, initial=0.0) * predictions.input_scale(image.size_wh) for image in dataset.images
+        image.sides_wh.max(axis=1, initial=0.0) * predictions.input_scale(image.size_wh) for image in dataset.images
     )
     return np.fromiter(chain.from_iterable(sides), np.float64)
-
-
-def _sides(image: LabelledImage) -> Boxes:
-    """Return widths and heights (n, 2) of the true boxes."""
-    return image.xyxy[:, 2:] - image.xyxy[:, :2] if image.rotated is None else image.rotated[:, 2:4]
 
 
 def _describe_model(model: Model, predictions: Predictions) -> EvaluatedModel:

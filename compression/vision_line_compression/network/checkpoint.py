@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""An Ultralytics detection checkpoint: opened safely, recognised by its structure, saved in the same form."""
+"""An Ultralytics detection or OBB checkpoint: opened safely, recognised by its structure, saved in the same form."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ultralytics.nn.modules import (
     v10Detect,
 )
 from ultralytics.nn.modules.block import Attention
-from ultralytics.nn.modules.head import Depth, SemanticSegment, YOLOESegment
+from ultralytics.nn.modules.head import OBB26, Depth, SemanticSegment, YOLOESegment
 from ultralytics.nn.tasks import BaseModel, DetectionModel, torch_safe_load
 
 from vision_line.devices.model.tasks import ModelTask, task_problem
@@ -40,14 +40,13 @@ from vision_line_compression.network.detection_network import head_of, network_o
 Family = Literal["v8", "v10", "11", "26"]
 
 #: What the top-level layers of the four families are made of. Anything else would be pruned without proof.
-_KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect)
+_KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect, OBB, OBB26)
 
 #: Heads of other tasks by Ultralytics' names of these.
 _OTHER_TASKS = {
     Segment: "segment",
     YOLOESegment: "segment",
     SemanticSegment: "semantic",
-    OBB: "obb",
     Pose: "pose",
     Classify: "classify",
     Depth: "depth",
@@ -59,7 +58,7 @@ _TRACE_SIDE = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """One detection model as it was read.
+    """One model of upright or rotated boxes as it was read.
 
     `model` is float32, on the CPU and in evaluation mode, not fused; it is shared, so whoever changes it copies it
     first. `classes` are the class names by class id. `sha256` is that of the file.
@@ -70,6 +69,7 @@ class Checkpoint:
     classes: tuple[str, ...]
     sha256: str
     path: Path
+    task: ModelTask = ModelTask.DETECT
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if isinstance(found, BaseModel):
         _check_task(found, path)
     if not isinstance(found, DetectionModel):
-        raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection checkpoint")
+        raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection or OBB checkpoint")
     model = found.float().eval()
     model.requires_grad_(True)
     for module in model.modules():
@@ -107,7 +107,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     family = _family(model, path)
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise ModelError(f"{path}: found a fused model, expected one with its batch normalisation layers")
-    return Checkpoint(model, family, _classes(model), sha256_of(path), path)
+    return Checkpoint(model, family, _classes(model), sha256_of(path), path, _task(model))
 
 
 def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
@@ -127,7 +127,7 @@ def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
     saved = network_of(copy.deepcopy(model).float().eval())
     saved.names = dict(enumerate(like.classes))
     saved.args = arguments
-    saved.task = "detect"
+    saved.task = like.task.value
     content = {"epoch": -1, "best_fitness": None, "model": saved, "ema": None, "train_args": arguments}
     partial = path.with_suffix(".partial")
     try:
@@ -203,7 +203,7 @@ def _check_task(model: nn.Module, path: Path) -> None:
     head = network_of(model).model[-1]
     for other, task in _OTHER_TASKS.items():
         if isinstance(head, other):
-            raise ModelError(f"{path}: {task_problem(task, [ModelTask.DETECT])}")
+            raise ModelError(f"{path}: {task_problem(task)}")
 
 
 def _family(model: nn.Module, path: Path) -> Family:
@@ -219,11 +219,15 @@ def _family(model: nn.Module, path: Path) -> Family:
     head = layers[-1]
     if type(head) is v10Detect:
         return "v10"
-    if type(head) is not Detect:
+    if type(head) not in (Detect, OBB, OBB26):
         raise ModelError(f"{path}: the last layer is {type(head).__name__}, expected a detection head")
     if isinstance(head_of(model).cv3[0][0], Conv):
         return "v8"
     return "26" if head_of(model).reg_max == 1 else "11"
+
+
+def _task(model: nn.Module) -> ModelTask:
+    return ModelTask.OBB if isinstance(network_of(model).model[-1], OBB) else ModelTask.DETECT
 
 
 def _classes(model: nn.Module) -> tuple[str, ...]:

@@ -19,6 +19,7 @@ class Branch(TypedDict):
     boxes: Tensor  # (B, 4 R, N)
     scores: Tensor  # (B, C, N)
     feats: list[Tensor]  # of (B, K, h, w)
+    angle: NotRequired[Tensor]  # (B, 1, N) in radians, of rotated boxes
 
 
 @final
@@ -44,7 +45,7 @@ class Layer(Protocol):
 
 
 class Head(Protocol):
-    """A detection head: box and class branches, a chain of layers for each of `nl` grids."""
+    """A detection head: branches for boxes, classes and, of OBB, angles (`cv4`); a chain of layers for each grid."""
 
     nl: int
     reg_max: int
@@ -80,6 +81,14 @@ class DetectionNetwork(Protocol):
 def network_of(model: nn.Module) -> DetectionNetwork:
     """Return `model`, an Ultralytics detection model, by the attributes that it has."""
     return cast("DetectionNetwork", model)
+
+
+def branch_names(head: Head) -> tuple[str, ...]:
+    """Return the branches that `head` has, NMS-free ones too; each is an attribute with a chain for each grid."""
+    names = ("cv2", "cv3", "cv4")
+    return tuple(
+        name for name in (*names, *(f"one2one_{name}" for name in names)) if getattr(head, name, None) is not None
+    )
 
 
 def head_of(model: nn.Module) -> Head:

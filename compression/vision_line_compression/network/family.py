@@ -7,8 +7,9 @@ import copy
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, OBBModel
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ModelError
 from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.detection_network import Layout, network_of
@@ -27,13 +28,13 @@ def at_scale(like: Checkpoint, scale: str, seed: int) -> nn.Module:
         )
     layout["scale"] = scale
     torch.manual_seed(seed)
-    return _built(layout, like.classes)
+    return _built(layout, like.classes, like.task)
 
 
 def with_classes(start: Checkpoint, classes: tuple[str, ...], seed: int) -> nn.Module:
     """Return the network of `start` with its weights and other classes; what depends on their number is random."""
     torch.manual_seed(seed)
-    model = _built(copy.deepcopy(network_of(start.model).yaml), classes)
+    model = _built(copy.deepcopy(network_of(start.model).yaml), classes, start.task)
     weights, own = start.model.state_dict(), model.state_dict()
     model.load_state_dict({name: weights[name] if _fits(weights, own, name) else own[name] for name in own})
     return model
@@ -46,11 +47,12 @@ def scaled_width(like: Checkpoint, factor: float) -> nn.Module:
     depth, width, most_channels = layout["scales"][scale]
     layout["scales"] = {scale: [depth, width * factor, most_channels]}
     layout["scale"] = scale
-    return _built(layout, like.classes)
+    return _built(layout, like.classes, like.task)
 
 
-def _built(layout: Layout, classes: tuple[str, ...]) -> nn.Module:
-    model: nn.Module = DetectionModel(layout, ch=3, nc=len(classes), verbose=False)  # type: ignore[no-untyped-call]
+def _built(layout: Layout, classes: tuple[str, ...], task: ModelTask) -> nn.Module:
+    kind = OBBModel if task is ModelTask.OBB else DetectionModel
+    model: nn.Module = kind(layout, ch=3, nc=len(classes), verbose=False)  # type: ignore[no-untyped-call]
     network_of(model).names = dict(enumerate(classes))
     return model.eval()
 

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from itertools import product
 from pathlib import Path
 
+from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.devices.proof.processor import this_processor
 from vision_line.errors import ConfigError, ModelError
 from vision_line.packages import install_extra
@@ -133,13 +134,14 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
         parent = load_checkpoint(loaded.checkpoint)
     except ModelError as exc:
         failure = exc
+    rotated = parent is not None and parent.task is ModelTask.OBB
     for split in ("train", "val", loaded.recipe.data.judge):
         with _collected(problems):
-            datasets.append(open_dataset(loaded.data_yaml, split))
+            datasets.append(open_dataset(loaded.data_yaml, split, rotated=rotated))
     for data_yaml, split in product(loaded.more_data, added):
         with _collected(problems):
             if split == "train" or has_split(data_yaml, split):
-                added[split].append(open_dataset(data_yaml, split))
+                added[split].append(open_dataset(data_yaml, split, rotated=rotated))
     if loaded.calibration is not None:
         with _collected(problems, "quantize.calibration: "):
             calibration = open_images(loaded.calibration)
@@ -220,12 +222,14 @@ def _check_together(inputs: Inputs) -> None:
         raise ConfigError(
             f"{loaded.path}: qat: needs NVIDIA Model Optimizer, which is not installed: {install_extra('qat')}"
         )
+    if loaded.recipe.qat is not None and parent.task is not ModelTask.DETECT:
+        raise ConfigError(f"{loaded.path}: qat: {parent.path}: {task_problem(parent.task, [ModelTask.DETECT])}")
     ours = Architecture.of(parent)
     check_teacher(ours, Architecture.of(inputs.teacher_network or inputs.teacher))
-    if inputs.pretrained is not None and inputs.pretrained.family != parent.family:
+    if inputs.pretrained is not None and _kind(inputs.pretrained) != _kind(parent):
         raise ConfigError(
-            f"{loaded.path}: report.pretrained: expected a {parent.family} model as the parent, found a "
-            f"{inputs.pretrained.family} model"
+            f"{loaded.path}: report.pretrained: expected a {_kind(parent)} model as the parent, found a "
+            f"{_kind(inputs.pretrained)} model"
         )
     if Control.PARENT_INT8_NNCF in loaded.recipe.report.controls and find_spec("nncf") is None:
         raise ConfigError(
@@ -237,6 +241,11 @@ def _check_together(inputs: Inputs) -> None:
         group_images(inputs.report_images, group)
         if corrupted := loaded.recipe.report.corrupted_images:
             group_images(inputs.test.subset(corrupted), group)
+
+
+def _kind(checkpoint: Checkpoint) -> str:
+    """Return the family of a checkpoint, and its task where that is another than upright boxes."""
+    return checkpoint.family if checkpoint.task is ModelTask.DETECT else f"{checkpoint.family} {checkpoint.task}"
 
 
 def _teacher_network(loaded: LoadedRecipe, parent: Checkpoint) -> Checkpoint | None:
@@ -261,9 +270,8 @@ def _teacher_network(loaded: LoadedRecipe, parent: Checkpoint) -> Checkpoint | N
             f"{loaded.path}: teacher: expected a network of more operations than the parent's {ours / 1e9:.2f} G, "
             f"found one of {theirs / 1e9:.2f} G"
         )
-    return Checkpoint(
-        network, parent.family if loaded.teacher_start is None else start.family, parent.classes, sha256, path
-    )
+    like = parent if loaded.teacher_start is None else start
+    return Checkpoint(network, like.family, parent.classes, sha256, path, like.task)
 
 
 def _open_table(loaded: LoadedRecipe, path: Path) -> LatencyTableFile:

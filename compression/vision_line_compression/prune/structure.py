@@ -12,7 +12,7 @@ from torch import nn
 from ultralytics.nn.modules.block import RepVGGDW
 
 from vision_line_compression.network.checkpoint import attention_products
-from vision_line_compression.network.detection_network import head_of, network_of
+from vision_line_compression.network.detection_network import branch_names, head_of, network_of
 from vision_line_compression.network.split_blocks import find_halves
 from vision_line_compression.prune.groups import NetworkStructure
 from vision_line_compression.prune.tracing import opaque_names
@@ -101,6 +101,6 @@ def _dropped(model: nn.Module) -> tuple[str, ...]:
     head, head_name = head_of(model), len(network_of(model).model) - 1
     prefixes = [f"{name}.conv1." for name, module in model.named_modules() if isinstance(module, RepVGGDW)]
     if getattr(head, "one2one_cv2", None) is not None:
-        branches = ("cv2", "cv3") if head.end2end else ("one2one_cv2", "one2one_cv3")
-        prefixes.extend(f"model.{head_name}.{branch}." for branch in branches)
+        dropped = (name for name in branch_names(head) if name.startswith("one2one_") != bool(head.end2end))
+        prefixes.extend(f"model.{head_name}.{name}." for name in dropped)
     return tuple(prefixes)

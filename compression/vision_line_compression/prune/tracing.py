@@ -30,7 +30,7 @@ from torch import nn
 from ultralytics.nn.modules.block import Attention
 
 from vision_line.errors import ModelError
-from vision_line_compression.network.detection_network import Head, head_of
+from vision_line_compression.network.detection_network import Head, branch_names, head_of
 from vision_line_compression.prune.groups import ChannelGroup, Member
 
 if TYPE_CHECKING:
@@ -160,8 +160,7 @@ def _raw_outputs(head: Head, features: list[torch.Tensor]) -> list[torch.Tensor]
 
 
 def _head_chains(head: Head) -> list[nn.Sequential]:
-    lists = [getattr(head, name, None) for name in ("cv2", "cv3", "one2one_cv2", "one2one_cv3")]
-    return [chain for chains in lists if chains is not None for chain in chains]
+    return [chain for name in branch_names(head) for chain in getattr(head, name)]
 
 
 def _replace(model: nn.Module, name: str) -> None:

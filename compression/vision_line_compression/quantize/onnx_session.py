@@ -11,14 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import ModelProto
 
+from vision_line.devices.model.heads import BOX_ROWS
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
 
 #: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
 InputImage = NDArray[np.float32]
-
-#: Rows of a YOLO output (n, 4 + classes, anchors) that are coordinates.
-_BOX_ROWS = 4
+Values = NDArray[np.float64]
 
 
 class OnnxSession:
@@ -64,37 +63,81 @@ class OnnxSession:
 
 @dataclass(frozen=True, slots=True)
 class OutputAgreement:
-    """Differences over all images; boxes in input pixels, scores 0..1, signal over difference in dB."""
+    """Differences over all images; boxes in input pixels, scores 0..1, signal over difference in dB.
+
+    Of rotated boxes there are angles too, in radians; of an angle the signal is the direction of the box, which half a
+    turn does not change. None: the boxes are upright.
+    """
 
     images: int
     box_sqnr_db: float
     score_sqnr_db: float
     largest_box_px: float
     largest_score: float
+    angle_sqnr_db: float | None = None
+    largest_angle: float | None = None
+
+    @property
+    def sqnr_db(self) -> float:
+        """The sum of all parts: it grows with the likeness."""
+        return self.box_sqnr_db + self.score_sqnr_db + (self.angle_sqnr_db or 0.0)
+
+
+class _Difference:
+    """One part of an output over all images: its signal, and how far the two files' values lie apart."""
+
+    def __init__(self) -> None:
+        self._power = self._error = self.largest = 0.0
+
+    def add(self, signal: Values, difference: Values) -> None:
+        self._power += float((signal**2).sum())
+        self._error += float((difference**2).sum())
+        self.largest = max(self.largest, float(difference.max()))
+
+    @property
+    def sqnr_db(self) -> float:
+        return float(10 * np.log10(self._power / self._error)) if self._error else float("inf")
 
 
 def compare_outputs(
-    reference: Path, other: Path, images: Iterable[InputImage], *, threads: int = 0, fuse: bool = True
+    reference: Path,
+    other: Path,
+    images: Iterable[InputImage],
+    *,
+    rotated: bool = False,
+    threads: int = 0,
+    fuse: bool = True,
 ) -> OutputAgreement:
     """Run `images` (3, h, w) through both files, whose head is `yolov8`: output (n, 4 + classes, anchors).
 
-    Without `fuse` ONNX Runtime executes every node as it is written, Q/DQ pairs in float: what the files mean.
+    `rotated`: it is `yolov8-obb`, and the last row is the angle in radians. Without `fuse` ONNX Runtime executes every
+    node as it is written, Q/DQ pairs in float: what the files mean.
 
     Raises:
         ModelError: a file that cannot run, images missing, or outputs of other shapes.
     """
     sessions = [OnnxSession(load_model(path), threads, fuse=fuse) for path in (reference, other)]
-    sums, largest, count = np.zeros((2, 2)), np.zeros(2), 0
+    boxes, scores, angles, count = _Difference(), _Difference(), _Difference(), 0
+    least_rows = BOX_ROWS + 1 + rotated
     for image in images:
         wanted, found = (session.run(image)[0].astype(np.float64) for session in sessions)
-        if wanted.shape != found.shape or wanted.ndim != 3 or wanted.shape[1] <= _BOX_ROWS:
+        if wanted.shape != found.shape or wanted.ndim != 3 or wanted.shape[1] < least_rows:
             raise ModelError(f"{other}: expected an output (1, 4 + classes, n), found {found.shape} and {wanted.shape}")
-        for part, rows in enumerate((slice(None, _BOX_ROWS), slice(_BOX_ROWS, None))):
-            difference = np.abs(wanted[:, rows] - found[:, rows])
-            sums[part] += (wanted[:, rows] ** 2).sum(), (difference**2).sum()
-            largest[part] = max(largest[part], difference.max())
+        difference, scores_end = np.abs(wanted - found), wanted.shape[1] - rotated
+        boxes.add(wanted[:, :BOX_ROWS], difference[:, :BOX_ROWS])
+        scores.add(wanted[:, BOX_ROWS:scores_end], difference[:, BOX_ROWS:scores_end])
+        if rotated:
+            turned = difference[:, -1] % np.pi
+            angles.add(np.ones_like(turned), 2 * np.sin(turned))  # unit vectors of twice the angle
         count += 1
     if not count:
         raise ModelError(f"{other}: expected images to compare with, found none")
-    box_db, score_db = (10 * np.log10(power / error) if error else float("inf") for power, error in sums)
-    return OutputAgreement(count, float(box_db), float(score_db), float(largest[0]), float(largest[1]))
+    return OutputAgreement(
+        images=count,
+        box_sqnr_db=boxes.sqnr_db,
+        score_sqnr_db=scores.sqnr_db,
+        largest_box_px=boxes.largest,
+        largest_score=scores.largest,
+        angle_sqnr_db=angles.sqnr_db if rotated else None,
+        largest_angle=float(np.arcsin(angles.largest / 2)) if rotated else None,
+    )

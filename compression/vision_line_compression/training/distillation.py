@@ -22,10 +22,12 @@ from vision_line_compression.network.detection_network import (
     Criterion,
     Losses,
     Predictions,
+    branch_names,
     head_of,
     network_of,
 )
 from vision_line_compression.training.losses import (
+    angle_difference,
     attention_transfer,
     bernoulli_kl,
     bin_kl,
@@ -67,6 +69,7 @@ class Architecture:
     strides: tuple[int, ...]
     bins: int
     end2end: bool
+    task: str
     backbone: tuple[tuple[str, int], ...]  # layer type and its number of repeated blocks
 
     @classmethod
@@ -81,6 +84,7 @@ class Architecture:
             strides=tuple(int(stride) for stride in head.stride),
             bins=int(head.reg_max),
             end2end=getattr(head, "one2one_cv2", None) is not None,
+            task=checkpoint.task.value,
             backbone=tuple((type(layer).__name__, _repeats(layer)) for layer in layers),
         )
 
@@ -96,7 +100,13 @@ def check_teacher(student: Architecture, teacher: Architecture) -> None:
     Raises:
         ConfigError: every difference at once.
     """
-    wanted = {"classes": "classes", "strides": "strides", "bins": "bins of a box side", "end2end": "NMS-free head"}
+    wanted = {
+        "task": "task",
+        "classes": "classes",
+        "strides": "strides",
+        "bins": "bins of a box side",
+        "end2end": "NMS-free head",
+    }
     problems = [
         f"distill.teacher: expected {words} {getattr(student, key)} as the student, found {getattr(teacher, key)}"
         for key, words in wanted.items()
@@ -172,6 +182,8 @@ class DistillingCriterion:
         self._settings = settings
         self._forward = forward
         self._bins = int(head_of(student).reg_max)
+        self._rotated = "cv4" in branch_names(head_of(student))
+        self._names = part_names(settings.method, rotated=self._rotated)
         self._assigned: list[Tensor] = []
         self.progress = 0.0
         teacher.eval().requires_grad_(False)
@@ -186,10 +198,9 @@ class DistillingCriterion:
         self._assigned.clear()
         losses, items = self._inner(predictions, batch)
         parts = self._parts(predictions, batch) if self.progress < self._settings.until else {}
-        names = part_names(self._settings.method)
         zero = losses.new_zeros(())
-        added = torch.stack([parts.get(name, zero) for name in names])
-        items = items | {name: value.detach() for name, value in zip(names, added, strict=True)}
+        added = torch.stack([parts.get(name, zero) for name in self._names])
+        items = items | {name: value.detach() for name, value in zip(self._names, added, strict=True)}
         return torch.cat([losses, added * batch["img"].shape[0]]), items
 
     def update(self) -> None:
@@ -210,7 +221,7 @@ class DistillingCriterion:
     def _from_logits(self, mine: list[Branch], seen: list[Branch], temperature: float) -> Losses:
         settings = self._settings
         pairs = list(zip(mine, seen, self._assigned, strict=True))
-        scores, boxes = [], []
+        scores, boxes, angles = [], [], []
         for student, teacher, assigned in pairs:
             foreground = assigned | (teacher_best_score(teacher["scores"]) > settings.foreground_score)
             scores.append(bernoulli_kl(student["scores"], teacher["scores"], foreground, temperature))
@@ -218,12 +229,15 @@ class DistillingCriterion:
                 boxes.append(bin_kl(student["boxes"], teacher["boxes"], foreground, temperature, self._bins))
             else:
                 boxes.append(distance_l1(student["boxes"], teacher["boxes"], foreground))
+            if self._rotated:
+                angles.append(angle_difference(student["angle"], teacher["angle"], foreground))
         maps = zip(mine[0]["feats"], seen[0]["feats"], strict=True)
-        return {
+        parts = {
             "kd_class": settings.class_weight * torch.stack(scores).mean(),
             "kd_box": settings.box_weight * torch.stack(boxes).mean(),
             "kd_attention": settings.attention_weight * torch.stack([attention_transfer(*pair) for pair in maps]).sum(),
         }
+        return parts | ({"kd_angle": settings.box_weight * torch.stack(angles).mean()} if angles else {})
 
     def _from_features(self, mine: list[Tensor], seen: list[Branch], temperature: float) -> Losses:
         projector = getattr(self._student, PROJECTOR, None)
@@ -239,9 +253,11 @@ class DistillingCriterion:
         return {"kd_feature": self._settings.feature_weight * torch.stack(losses).sum()}
 
 
-def part_names(method: DistillMethod) -> tuple[str, ...]:
+def part_names(method: DistillMethod, *, rotated: bool = False) -> tuple[str, ...]:
     """Return the names of the losses that a method adds, as they stand in the training's log."""
-    return ("kd_class", "kd_box", "kd_attention") if method is DistillMethod.LOGITS else ("kd_feature",)
+    if method is not DistillMethod.LOGITS:
+        return ("kd_feature",)
+    return ("kd_class", "kd_box", *(("kd_angle",) if rotated else ()), "kd_attention")
 
 
 def _branch_losses(criterion: Criterion) -> list[Assigning]:

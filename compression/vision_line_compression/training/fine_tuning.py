@@ -114,11 +114,21 @@ def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
 
 
 def label_lines(image: LabelledImage) -> str:
-    """Return the boxes of an image as a label file: lines of class, centre and size in shares of the image."""
+    """Return the boxes of an image as a label file: lines of class, centre and size in shares of the image.
+
+    Of rotated boxes lines of class and corners, of all: Ultralytics takes no file that has lines of both kinds.
+    """
+    if image.rotated is not None:
+        polygons = zip(image.class_id.tolist(), (polygon.ravel() for polygon in image.polygons), strict=True)
+        return "".join(_label_line(class_id, corners.tolist()) for class_id, corners in polygons)
     left, top, right, bottom = (image.xyxy.astype(np.float64) / (image.size_wh * 2)).T
     shares = np.stack([(left + right) / 2, (top + bottom) / 2, right - left, bottom - top], axis=1)
     rows = zip(image.class_id.tolist(), shares.tolist(), strict=True)
-    return "".join(f"{class_id} {' '.join(f'{share:.9g}' for share in row)}\n" for class_id, row in rows)
+    return "".join(_label_line(class_id, row) for class_id, row in rows)
+
+
+def _label_line(class_id: int, shares: list[float]) -> str:
+    return f"{class_id} {' '.join(f'{share:.9g}' for share in shares)}\n"
 
 
 def _ensure_link(link: Path, target: Path) -> None:
@@ -178,7 +188,7 @@ class _Run:
         last = _newest_checkpoint(folder / "weights")
         if last is None or _epochs_done(last) < phase.epochs:
             logger.info("phase %s: %s", phase.name, "begins" if last is None else "continues")
-            arguments = ultralytics_arguments(task, self.data_yaml, self.schedule.seed)
+            arguments = ultralytics_arguments(task, self.data_yaml, self.schedule.seed, self.original.task)
             arguments |= {"model": str(start), "save_dir": str(folder), "resume": str(last) if last else False}
             if device_count(self.schedule.train.device) > 1:
                 order = PhaseOrder(

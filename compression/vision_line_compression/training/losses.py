@@ -75,6 +75,22 @@ def distance_l1(student: Tensor, teacher: Tensor, foreground: Tensor) -> Tensor:
     return _foreground_mean((student - teacher).abs().mean(dim=1), foreground)
 
 
+def angle_difference(student: Tensor, teacher: Tensor, foreground: Tensor) -> Tensor:
+    """Difference of rotated boxes' angles, the same for any number of half turns, which leave a rectangle what it is.
+
+        L = 1 / |F| * sum_{a in F} sin^2 (student - teacher)        (0 to 1)
+
+    Ultralytics teaches labels by sin^2 of twice the difference, which is 0 at a quarter turn too: a box with its sides
+    swapped. The teacher's sides are learned side by side, so a quarter turn is wrong here.
+
+    Args:
+        student: angles (B, 1, N) in radians.
+        teacher: angles (B, 1, N).
+        foreground: bool (B, N).
+    """  # fmt: skip
+    return _foreground_mean((student - teacher).sin().square().squeeze(1), foreground)
+
+
 def attention_transfer(student: Tensor, teacher: Tensor) -> Tensor:
     """Difference of where two feature maps look; needs no equal channel counts, so it suits a pruned student.
 

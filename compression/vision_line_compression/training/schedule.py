@@ -119,7 +119,7 @@ class DistillSettings(FrozenModel):
     class_weight: float = Field(default=1.0, ge=0.0)
     """Weight of the class scores' divergence."""
     box_weight: float = Field(default=1.0, ge=0.0)
-    """Weight of the box sides' divergence."""
+    """Weight of the box sides' divergence, and of the difference of rotated boxes' angles."""
     attention_weight: float = Field(default=1.0, ge=0.0)
     """Weight of the attention transfer, summed over the three neck outputs."""
     feature_weight: float = Field(default=6.0, ge=0.0)

@@ -21,10 +21,12 @@ from typing import Any, ParamSpec, TypeVar, cast
 import torch
 from torch import Tensor, nn
 from torch import distributed as dist
-from ultralytics.models.yolo.detect import DetectionTrainer
+from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
+from ultralytics.models.yolo.obb import OBBValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
 from vision_line.cores import usable_cores
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ConfigError, ModelError, RunError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import SUFFIXES
@@ -118,6 +120,13 @@ class GivenModelTrainer(DetectionTrainer):
             data=self.data,
             corrupted=self._task.train.corrupted,
         )
+
+    def get_validator(self) -> DetectionValidator:
+        """Return what measures the model after each epoch: of rotated boxes by their angles."""
+        if self.args.task != ModelTask.OBB:
+            return super().get_validator()  # type: ignore[no-untyped-call, no-any-return]
+        arguments = copy.copy(self.args)
+        return OBBValidator(self.test_loader, self.save_dir, arguments, self.callbacks)
 
     def carry_out(self) -> None:
         """Train until the last epoch, or go on where `resume` says.
@@ -271,12 +280,14 @@ def to_float32(outputs: object) -> object:
     return outputs
 
 
-def ultralytics_arguments(task: Task, data_yaml: Path, seed: int) -> dict[str, object]:
+def ultralytics_arguments(
+    task: Task, data_yaml: Path, seed: int, model_task: ModelTask = ModelTask.DETECT
+) -> dict[str, object]:
     """Return Ultralytics' arguments for a phase; all that matters is explicit, nothing is chosen automatically."""
     phase, train = task.phase, task.train
     on_gpu = not train.device.startswith("cpu")
     return {
-        "task": "detect",
+        "task": model_task.value,
         "data": str(data_yaml),
         "epochs": phase.epochs,
         "patience": phase.patience or 0,  # 0: never

@@ -35,12 +35,21 @@ from .conftest import WriteCheckpoint
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # ultralytics and torch's exporters announce their own futures
 
-FAMILIES = {"yolov8n": "v8", "yolov8s": "v8", "yolov10n": "v10", "yolo11n": "11", "yolo26n": "26"}
+FAMILIES = {
+    "yolov8n": "v8",
+    "yolov8s": "v8",
+    "yolov10n": "v10",
+    "yolo11n": "11",
+    "yolo26n": "26",
+    "yolov8n-obb": "v8",
+    "yolo11n-obb": "11",
+    "yolo26n-obb": "26",
+}
 
 
 def networks(*names: str) -> list[Any]:
     """Return these for tests: a larger network has the structure of the smaller one, and 26 has all blocks of 11."""
-    rare = {"yolov8s", "yolo11n"}
+    rare = {"yolov8s", "yolo11n", "yolo11n-obb", "yolo26n-obb"}
     return [pytest.param(name, marks=pytest.mark.long if name in rare else ()) for name in names]
 
 
@@ -65,7 +74,7 @@ def pruned_of(write_checkpoint: WriteCheckpoint) -> Callable[[str], tuple[Checkp
 
 
 def raw_outputs(model: Any, training: bool = False) -> Iterator[torch.Tensor]:
-    """Yield boxes and scores of all heads, undecoded; in float64, whose rounding is far below what any cut changes."""
+    """Yield boxes, scores and angles of all heads, undecoded; in float64: rounding is far below what a cut changes."""
     model = copy.deepcopy(model).double().train(training)
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
@@ -74,6 +83,8 @@ def raw_outputs(model: Any, training: bool = False) -> Iterator[torch.Tensor]:
     for head in heads:
         yield head["boxes"]
         yield head["scores"]
+        if "angle" in head:
+            yield head["angle"]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -154,11 +165,29 @@ def test_pruned_trains_fuses_and_opens_in_plain_yolo(
     assert weights == pytest.approx(plan.complexity.params, rel=0.02)
 
 
+def test_the_branch_of_angles_is_pruned_with_the_others(write_checkpoint: WriteCheckpoint) -> None:
+    """Its inner convolutions are groups of their own; it still says one angle at each place, and the right one."""
+    checkpoint = load_checkpoint(write_checkpoint("yolov8n-obb"))
+    settings = PruneSettings(budget=Budget(macs=0.3), method="uniform", neck="free", size_hw=(64, 64))
+    plan = plan_pruning(checkpoint, settings)
+    model: Any = apply_plan(checkpoint, plan)
+    own = [entry for entry in plan.groups if ".cv4." in entry.group.name]
+    head = model.model[-1]
+
+    assert len(own) == 6
+    assert all(len(entry.kept) == 8 < entry.group.channels for entry in own)
+    assert head.cv4[0][0].conv.in_channels == head.cv2[0][0].conv.in_channels
+    assert [chain[-1].out_channels for chain in head.cv4] == [1, 1, 1]
+    for got, expected in zip(raw_outputs(model), raw_outputs(silenced_parent(checkpoint, plan)), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolov8n-obb"])
 def test_plans_count_the_exported_graph(
-    pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]], tmp_path: Path
+    name: str, pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]], tmp_path: Path
 ) -> None:
     """Products of attention too, which grow with the square of the grid: operations at another size as well."""
-    checkpoint, plan, model = pruned_of("yolo11n")
+    checkpoint, plan, model = pruned_of(name)
     save_checkpoint(model, tmp_path / "pruned.pt", checkpoint)
     parent, pruned = (
         open_model(export_onnx(path, tmp_path / f"{path.stem}.onnx", shape_hw=(64, 64)))
@@ -189,13 +218,16 @@ def test_attention_is_kept(name: str, pruned_of: Callable[[str], tuple[Any, Prun
         assert after.proj.conv.weight.shape == before.proj.conv.weight.shape
 
 
-@pytest.mark.parametrize("name", ["yolov10n", "yolo26n"])
+@pytest.mark.parametrize("name", networks("yolov10n", "yolo26n", "yolo26n-obb"))
 def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """The one-to-one head, a copy of the one-to-many head, is narrowed alike."""
     _, _, model = pruned_of(name)
     head = model.model[-1]
 
-    for many, one in ((head.cv2, head.one2one_cv2), (head.cv3, head.one2one_cv3)):
+    branches = [branch for branch in ("cv2", "cv3", "cv4") if hasattr(head, branch)]
+
+    assert len(branches) == (3 if name.endswith("-obb") else 2)
+    for many, one in ((getattr(head, branch), getattr(head, f"one2one_{branch}")) for branch in branches):
         assert [p.shape for p in many.parameters()] == [p.shape for p in one.parameters()]
     assert head.cv3[0][0][1].conv.out_channels < 80 or head.cv2[0][0].conv.out_channels < 64
 

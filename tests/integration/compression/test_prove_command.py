@@ -213,6 +213,18 @@ def test_images_are_chosen_by_what_is_found_in_them_and_differ() -> None:
     assert most_telling(seen[:2]) == [1, 0]
 
 
+def turned_places(*scores: float, angle: float) -> Reference:
+    rows = [(20 * n, 0, 10, 10, angle, score, 0) for n, score in enumerate((*scores, *(0.0,) * (8 - len(scores))))]
+    return Reference(np.array([rows], np.float32), np.empty((0, 8), np.float32))
+
+
+def test_an_angle_is_no_score_when_images_are_chosen() -> None:
+    """Of rotated boxes a score comes behind the angle."""
+    seen = [turned_places(0.1, angle=2.0), turned_places(0.9, 0.8, angle=-0.5), turned_places(0.9, angle=0.0)]
+
+    assert most_telling(seen) == [1, 2, 0]
+
+
 def test_a_model_whose_findings_hang_on_rounding_is_warned_of(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
-from vision_line.devices.model.heads import HeadKind
 from vision_line.devices.model.model import open_model
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.tensors import network_inputs
@@ -151,6 +151,8 @@ def _search_mixed_precision(
     recipe = context.recipe
     images = context.inputs.val.subset(recipe.quantize.protect_images)
     trial = folder / "trial.onnx"
+    head = open_model(float_onnx).head
+    rotated = head.task is ModelTask.OBB
 
     def quantized(keep_float: tuple[str, ...]) -> QuantizeReport:
         chosen = settings.model_copy(update={"keep_float": (*settings.keep_float, *keep_float)})
@@ -164,12 +166,11 @@ def _search_mixed_precision(
 
     def closeness(keep_float: tuple[str, ...]) -> float:
         quantized(keep_float)
-        agreement = compare_outputs(float_onnx, trial, few)
-        return agreement.box_sqnr_db + agreement.score_sqnr_db
+        return compare_outputs(float_onnx, trial, few, rotated=rotated).sqnr_db
 
     everything = quantized(())
     parts = rank_parts(everything)
-    if open_model(float_onnx).head is HeadKind.YOLOV8:  # of others the outputs' rows cannot be distinguished
+    if not head.is_end2end:  # of others the outputs' rows cannot be distinguished
         parts = rank_by_closeness(parts, closeness)
     found = search_mixed_precision(parts, score, _map(float_onnx, images, recipe), wanted)
     narrowed = narrow_mixed_precision(found, parts_of(everything), score, wanted)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import JsonValue
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ProgressCallback
 from vision_line_compression.evaluate.predict import INT8, load_predictions
 from vision_line_compression.evaluate.results import Evaluation, RobustnessComparison
@@ -194,6 +195,11 @@ def _remarks(context: Context, reported: Reported) -> Iterator[str]:
         yield _teacher_cost(context, reported.teacher)
     if reported.calibrated is not None:
         yield MethodChoice.read(context.output(reported.calibrated, CHOICE).path).words
+    if inputs.parent.task is ModelTask.OBB:
+        yield (
+            "Boxes are rotated: every IoU is the ProbIoU by which Ultralytics evaluates. It is lenient of angles where "
+            "boxes are not long; mAP75 and mAP50-95 tell them better than mAP50 and misses do."
+        )
     if inputs.loaded.recipe.data.judge == "val":
         yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
 

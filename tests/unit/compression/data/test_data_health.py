@@ -39,6 +39,35 @@ def test_an_ordinary_data_set_gives_no_warning(folder: Path) -> None:
     assert warnings(folder, judge="val") == []
 
 
+#: A class and four corners: of a box that is turned by 45 degrees, and of an upright one, a little askew.
+TURNED, UPRIGHT = "0 0.5 0.2 0.8 0.5 0.5 0.8 0.2 0.5\n", "0 0.201 0.2 0.8 0.2 0.8 0.599 0.2 0.6\n"
+
+
+def test_labels_of_the_other_kind_of_boxes_are_named(folder: Path) -> None:
+    """Rotated boxes for a model of upright ones, and upright ones for a model that is to find angles."""
+    for split, label in (("train", TURNED), ("val", UPRIGHT)):
+        (folder / f"labels/{split}/a.txt").write_text(label)
+    splits = {split: open_dataset(folder / "data.yaml", split) for split in ("train", "val")}
+    rotated = {split: open_dataset(folder / "data.yaml", split, rotated=True) for split in ("train", "val")}
+
+    assert [warning.partition(": ")[2] for warning in data_warnings(splits)] == [
+        "train: 1 of 1 boxes are labelled by four corners of a rotated box, and the model is one of upright boxes: it "
+        "learns the upright box around each"
+    ]
+    assert [warning.partition(": ")[2] for warning in data_warnings(rotated)] == [
+        "val: all 1 boxes are upright, and the model is one of rotated boxes: nothing there teaches or tells how it "
+        "finds angles; expected lines of a class and four corners"
+    ]
+
+
+def test_rotated_boxes_are_as_long_as_they_are(folder: Path) -> None:
+    """Not as the upright box around them: its side is 19 pixels here."""
+    (folder / "labels/train/a.txt").write_text(TURNED)
+    described = list(describe_data({"train": open_dataset(folder / "data.yaml", "train", rotated=True)}, ((32, 32),)))
+
+    assert described[0].endswith("14 pixels (5 to 95 %), median 14")
+
+
 def test_a_split_without_any_label_is_named(folder: Path) -> None:
     """The sentence says where labels were looked for."""
     shutil.rmtree(folder / "labels" / "val")

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
-from ultralytics.nn.tasks import DetectionModel
+from ultralytics.nn.tasks import DetectionModel, OBBModel
 
 from vision_line.errors import ConfigError
 from vision_line_compression.network.checkpoint import Checkpoint, Family
@@ -34,7 +34,8 @@ from vision_line_compression.training.schedule import DistillMethod, DistillSett
 def build(config: str, seed: int = 0) -> Any:
     """Build a network of two classes with random weights, ready for its loss."""
     torch.manual_seed(seed)
-    model: Any = DetectionModel(config, ch=3, nc=2, verbose=False)  # type: ignore[no-untyped-call]
+    kind = OBBModel if "-obb" in config else DetectionModel
+    model: Any = kind(config, ch=3, nc=2, verbose=False)  # type: ignore[no-untyped-call]
     model.names = {0: "scratch", 1: "dent"}
     model.args = get_cfg()
     return model.train()
@@ -83,6 +84,28 @@ def test_every_head_learns_by_every_method(config: str, method: DistillMethod, b
     assert (parts > 0).all()
     assert student.model[0].conv.weight.grad.abs().sum() > 0
     assert all(torch.equal(value, before[name]) for name, value in teacher.state_dict().items())
+
+
+@pytest.mark.parametrize("config", ["yolov8n-obb.yaml", "yolo11n-obb.yaml", "yolo26n-obb.yaml"])
+def test_angles_are_learned_beside_sides(config: str, batch: dict[str, Tensor]) -> None:
+    """The branch of angles learns from that part; without a weight for boxes it learns from the labels alone."""
+    student, teacher = build(config), build(config, seed=1)
+    batch = batch | {"bboxes": torch.tensor([[0.5, 0.5, 0.5, 0.25, 0.6]])}
+    own, _ = student.loss(batch)
+    criterion = DistillingCriterion(student, teacher, settings(DistillMethod.LOGITS), teacher)
+
+    losses, items = criterion(student(batch["img"]), batch)
+    parts = dict(zip(part_names(DistillMethod.LOGITS, rotated=True), losses[len(own) :], strict=True))
+    student.zero_grad()
+    parts["kd_angle"].backward()
+
+    assert [name for name in items if name.startswith("kd_")] == list(parts)
+    assert torch.isfinite(losses).all()
+    assert parts["kd_angle"] > 0
+    assert student.model[-1].cv4[0][0].conv.weight.grad.abs().sum() > 0
+    assert not student.model[-1].cv3[0][-1].bias.grad.any()
+    unweighted = DistillingCriterion(student, teacher, settings(DistillMethod.LOGITS, box_weight=0.0), teacher)
+    assert unweighted(student(batch["img"]), batch)[1]["kd_angle"] == 0
 
 
 def test_a_student_that_is_its_teacher_has_nothing_to_learn(batch: dict[str, Tensor]) -> None:
@@ -165,14 +188,15 @@ def facts(model: nn.Module, family: Family = "v8") -> Architecture:
 
 
 def test_a_teacher_with_other_outputs_is_refused_with_every_difference(teacher: Any) -> None:
-    """Bins, classes and head must be the student's."""
+    """Task, bins, classes and head must be the student's."""
     student = facts(teacher)
-    other = replace(student, classes=("scratch",), bins=1, end2end=True)
+    other = replace(student, task="obb", classes=("scratch",), bins=1, end2end=True)
 
     with pytest.raises(ConfigError) as caught:
         check_teacher(student, other)
 
     assert [problem.split(" as the student")[0].split()[0:4] for problem in caught.value.problems] == [
+        ["distill.teacher:", "expected", "task", "detect"],
         ["distill.teacher:", "expected", "classes", "('scratch',"],
         ["distill.teacher:", "expected", "bins", "of"],
         ["distill.teacher:", "expected", "NMS-free", "head"],

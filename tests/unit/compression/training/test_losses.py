@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from vision_line_compression.training.losses import (
+    angle_difference,
     attention_transfer,
     bernoulli_kl,
     bin_kl,
@@ -44,6 +45,17 @@ def test_bernoulli_kl_adds_classes_and_averages_the_foreground() -> None:
     loss = bernoulli_kl(torch.zeros(1, 2, 2), teacher, foreground, temperature=1.0)
 
     assert loss.item() == pytest.approx(2 * 0.192745, abs=1e-5)
+
+
+def test_half_a_turn_is_no_difference_of_angles_and_a_quarter_is_the_largest() -> None:
+    """A rectangle that is turned by pi is itself; by pi / 2 its sides are swapped, which are learned side by side."""
+    teacher = torch.tensor([[[0.3, 0.3, 0.3]]])
+    student = teacher + torch.tensor([math.pi, math.pi / 2, 0.1])
+
+    each = [angle_difference(student, teacher, torch.eye(3, dtype=torch.bool)[n : n + 1]).item() for n in range(3)]
+
+    assert each == pytest.approx([0.0, 1.0, math.sin(0.1) ** 2], abs=1e-6)
+    assert angle_difference(student, teacher, torch.zeros(1, 3, dtype=torch.bool)).item() == 0.0
 
 
 def test_temperature_softens_and_its_square_keeps_the_size() -> None:
