@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import signal
 import socket
 from collections.abc import Iterator
 
@@ -67,17 +66,6 @@ def test_a_request_ends_where_the_camera_does_not_read(ends: tuple[Connection, s
     assert connection.receive(SHORT_S) == 0
     with pytest.raises(TimeoutError):
         connection.send(bytes(64 << 20), SHORT_S)
-
-
-def test_a_signal_does_not_end_a_read(ends: tuple[Connection, socket.socket]) -> None:
-    """The kernel ends the call then, and it is made again."""
-    connection, camera = ends
-    before = signal.signal(signal.SIGALRM, lambda *_: camera.sendall(b"$"))
-    try:
-        signal.setitimer(signal.ITIMER_REAL, SHORT_S)
-        assert connection.receive(LONG_S) == 1
-    finally:
-        signal.signal(signal.SIGALRM, before)
 
 
 def test_a_closed_connection_is_no_silent_one(ends: tuple[Connection, socket.socket]) -> None:
