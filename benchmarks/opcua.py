@@ -31,6 +31,8 @@ PER_SECOND = 20.0
 COMERS = 200
 MAX_SESSIONS = 20
 PUBLISHING_MS = 50
+#: How long a client waits for an answer before it gives its connection up, in seconds.
+PATIENCE_S = 10.0
 #: Not measured: the clients' first events, and a server that still takes its memory.
 SETTLED_S = 5.0
 STREAMS = """[[output]]
@@ -44,15 +46,15 @@ max_sessions = {sessions}
 
 
 class Received:
-    """When a client had which event of ours, by its number in the journal; `lost_s`: when its connection was lost."""
+    """When a client had which event of ours, by its number in the journal; when and why its connection was lost."""
 
     def __init__(self) -> None:
         self.at_s: dict[int, float] = {}
-        self.lost_s: float | None = None
+        self.lost: tuple[float, str] | None = None
 
-    async def lose(self, _why: Exception) -> None:
+    async def lose(self, why: Exception) -> None:
         """Note that nothing more will come: a client in a plant connects anew, and asks for what it missed."""
-        self.lost_s = time.monotonic()
+        self.lost = (time.monotonic(), repr(why))
 
     def event_notification(self, event: Event) -> None:
         """Note it."""
@@ -74,8 +76,11 @@ class Server:
         self.process = subprocess.Popen(command)
 
     def client(self) -> Client:
-        """Return a client that is not connected yet."""
-        return Client(self.url, timeout=10)
+        """Return a client that is not connected yet.
+
+        The library's own asks each second, and by default has lost its connection where one answer takes a second.
+        """
+        return Client(self.url, timeout=PATIENCE_S, watchdog_intervall=PATIENCE_S)
 
     async def wait(self) -> None:
         """Wait until it listens."""
@@ -176,7 +181,8 @@ async def measured(server: Server, seconds: float, report: Report) -> bool:
     report.facts["missing by client"] = by_client
     report.facts["memory in MB, each twelfth"] = memory_mb
     report.facts["connection lost after s"] = [
-        None if received.lost_s is None else round(received.lost_s - began_s, 1) for received in everybody
+        None if received.lost is None else (round(received.lost[0] - began_s, 1), received.lost[1])
+        for received in everybody
     ]
     room = await come_and_go(server)
     report.add(

@@ -14,7 +14,7 @@ import numpy as np
 
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.preprocessing.letterbox import Letterbox
-from vision_line.devices.result_reader import Outputs
+from vision_line.devices.result_reader import FrameOutput, Outputs
 from vision_line.frames import Detections, Frame, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, ShapeHW
 
@@ -37,7 +37,7 @@ class StatedReader:
     def set_score_floor(self, floor: float | Scores) -> None:
         """Do nothing."""
 
-    def read(self, frame: Frame, box: Letterbox, output: Outputs) -> Detections:  # noqa: ARG002 see ResultReader
+    def read(self, frame: Frame, box: Letterbox, output: FrameOutput) -> Detections:  # noqa: ARG002 see ResultReader
         """Return what is stated of `frame`."""
         return self._detections(frame)
 

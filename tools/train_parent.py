@@ -51,7 +51,6 @@ def train(recipe_file: Path, start: Path, data_yaml: Path | None, output: Path) 
         ConfigError: the recipe does not say how long its parent is trained, or its data set is wrong.
         ModelError: the checkpoint.
     """
-    from vision_line.devices.model.tasks import ModelTask
     from vision_line_compression.data.dataset import open_dataset
     from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
     from vision_line_compression.network.family import with_classes
@@ -65,8 +64,7 @@ def train(recipe_file: Path, start: Path, data_yaml: Path | None, output: Path) 
     if recipe.parent.epochs is None:
         raise ConfigError(f"{recipe_file}: parent.epochs: is missing, expected how long the parent is trained")
     opened = load_checkpoint(start)
-    rotated = opened.task is ModelTask.OBB
-    splits = {split: open_dataset(loaded.data_yaml, split, rotated=rotated) for split in ("train", "val")}
+    splits = {split: open_dataset(loaded.data_yaml, split, task=opened.task) for split in ("train", "val")}
     classes = splits["train"].classes
     work = output.with_suffix(".training")
     save_checkpoint(with_classes(opened, classes, recipe.seed), work / "start.pt", replace(opened, classes=classes))

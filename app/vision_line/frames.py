@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from math import isnan
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,7 +21,7 @@ Outlines = NDArray[np.float32]  # (n, 4, 2) x, y of the corners of rotated boxes
 Scores = NDArray[np.float32]  # (n,) 0..1
 ClassIds = NDArray[np.int32]  # (n,) index into the run's classes; of a device of one model, into that model's
 Corners: TypeAlias = tuple[float, float, float, float]  # x1, y1, x2, y2 of one box, likewise
-Outline: TypeAlias = tuple[float, ...]  # x, y, x, y ... of one rotated box's corners, one behind the other
+Outline: TypeAlias = tuple[float, ...]  # x, y, x, y ... of a rotated box's corners or around a mask, in this order
 
 #: Names the run's own model among all that it has; a recipe's is named by its SHA-256.
 OWN_MODEL = ""
@@ -135,18 +136,53 @@ class Frame:
         )
 
 
+class MaskFigures(NamedTuple):
+    """What a mask comes to: its area in square pixels, and the middle of that area; without one that of the box."""
+
+    area_px: float
+    centre_x: float
+    centre_y: float
+
+
+@dataclass(frozen=True, slots=True)
+class Masks:
+    """The masks of n detections as what is kept of them, in pixels of the camera's frame.
+
+    `figures` (n, 3) are the columns of `MaskFigures`; `outlines` (n) the polygons around each mask's largest part,
+    None where a mask has no pixel. Not-a-number: the mask was not computed, because the frame had too many large boxes.
+    """
+
+    figures: NDArray[np.float32]
+    outlines: tuple[Outline | None, ...]
+
+    @property
+    def left_out(self) -> int:
+        """How many were not computed."""
+        return int(np.isnan(self.figures[:, 0]).sum())
+
+    def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Masks:
+        rows = np.arange(len(self.outlines))[index].tolist()
+        return Masks(self.figures[index], tuple(self.outlines[row] for row in rows))
+
+
+#: About how many bytes of memory a mask takes, with as many corners as there may be.
+MASK_BYTES = 2400
+
+
 @dataclass(slots=True)
 class Detections:
     """Columns of n detections of one frame, in pixels of the camera's frame; checked once, then trusted.
 
     Of rotated boxes `outlines` are the corners, and `xyxy` the upright boxes around them, cut at the frame's edge;
-    None: all boxes are upright. Nobody changes them: not frozen, because several are made for every inspected frame.
+    None: all boxes are upright. `masks` are those of a segmentation model, None of any other.
+    Nobody changes them: not frozen, because several are made for every inspected frame.
     """
 
     xyxy: Boxes
     score: Scores
     class_id: ClassIds
     outlines: Outlines | None = None
+    masks: Masks | None = None
 
     def __post_init__(self) -> None:
         """Check shapes and dtypes; a mismatch is a programming error."""
@@ -156,17 +192,29 @@ class Detections:
             raise ValueError(f"detections: expected shapes (n, 4), (n,), (n,), found {found}")
         if self.outlines is not None and self.outlines.shape != (n, 4, 2):
             raise ValueError(f"detections: expected outlines ({n}, 4, 2), found {self.outlines.shape}")
+        if self.masks is not None and (self.masks.figures.shape != (n, 3) or len(self.masks.outlines) != n):
+            raise ValueError(f"detections: expected masks of {n}, found {self.masks.figures.shape}")
 
     def __len__(self) -> int:
         return len(self.score)
 
     def __getitem__(self, index: NDArray[np.bool_] | NDArray[np.intp] | slice) -> Detections:
         outlines = None if self.outlines is None else self.outlines[index]
-        return Detections(self.xyxy[index], self.score[index], self.class_id[index], outlines)
+        masks = None if self.masks is None else self.masks[index]
+        return Detections(self.xyxy[index], self.score[index], self.class_id[index], outlines, masks)
 
     def outline(self, row: int) -> Outline | None:
-        """Return the corners of one rotated box; None: it is upright."""
+        """Return the corners of one rotated box, or the polygon around one mask; None: it has only an upright box."""
+        if self.masks is not None:
+            return self.masks.outlines[row]
         return None if self.outlines is None else tuple(self.outlines[row].ravel().tolist())
+
+    def mask(self, row: int) -> MaskFigures | None:
+        """Return what one mask comes to; None: the model has no masks, or this one was not computed."""
+        if self.masks is None:
+            return None
+        figures = MaskFigures(*self.masks.figures[row].tolist())
+        return None if isnan(figures.area_px) else figures
 
     @staticmethod
     def empty() -> Detections:
@@ -223,20 +271,25 @@ class EventPhase(StrEnum):
 
 
 class Observation(NamedTuple):
-    """A defect in one frame: the frame's number, the score, and the box in pixels; `outline` where it is rotated."""
+    """A defect in one frame: the frame's number, the score, and the box in pixels.
+
+    `outline` where the box is rotated or there is a mask, `mask` what this comes to.
+    """
 
     sequence: int
     score: float
     xyxy: tuple[float, float, float, float]
     outline: Outline | None = None
+    mask: MaskFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class DefectEvent:
     """One physical defect that crosses a camera's view, as known now.
 
-    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy`, `outline`
-    and `sequence` are of its best observation: the one that confirmed it, until an UPDATE brings a markedly better one.
+    The same `event_id` comes with phase NEW once, UPDATE any number of times and END once. `score`, `xyxy`, `outline`,
+    `mask` and `sequence` are of its best observation: the one that confirmed it, until an UPDATE brings a markedly
+    better one.
     `top_score` is the highest score of all observations. `first` and `last` are the first and the latest observation;
     None: the best one. `verdict` never falls.
     """
@@ -259,11 +312,12 @@ class DefectEvent:
     first: Observation | None = None
     last: Observation | None = None
     outline: Outline | None = None
+    mask: MaskFigures | None = None
 
     @property
     def best_observation(self) -> Observation:
         """The observation that the evidence image shows."""
-        return Observation(self.sequence, self.score, self.xyxy, self.outline)
+        return Observation(self.sequence, self.score, self.xyxy, self.outline, self.mask)
 
     @property
     def first_observation(self) -> Observation:
@@ -300,6 +354,7 @@ class TrackedObject:
     xyxy: tuple[float, float, float, float]
     also: tuple[str, ...] = ()
     outline: Outline | None = None
+    mask: MaskFigures | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,6 +93,7 @@ def environment() -> dict[str, str]:
     places = (str(ROOT), os.environ.get("PYTHONPATH", ""), sysconfig.get_path("purelib"))
     return os.environ | {
         "PYTHONPATH": os.pathsep.join(filter(None, places)),
+        "PATH": os.pathsep.join((sysconfig.get_path("scripts"), os.environ.get("PATH", ""))),  # the sampler of the GIL
         "YOLO_OFFLINE": "true",
         "YOLO_AUTOINSTALL": "false",
     }

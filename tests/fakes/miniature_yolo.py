@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 CLASSES = 3
+COEFFICIENTS = 32
 
 
 class Sketch:
@@ -48,10 +49,11 @@ class Sketch:
         return self.silu(name, self.conv(f"{name}/conv", tensor, channels, kernel, **attributes))
 
 
-def draw_yolo(seed: int = 0, classes: int = CLASSES, *, rotated: bool = False) -> onnx.ModelProto:
+def draw_yolo(seed: int = 0, classes: int = CLASSES, *, rotated: bool = False, masked: bool = False) -> onnx.ModelProto:
     """Return stem, C2f with its residual, SPPF, upsampled neck, head with a DFL: output (n, 4 + classes, anchors).
 
-    `rotated`: the head has a branch for angles too, -pi/4 to 3 pi/4, behind the scores.
+    `rotated`: the head has a branch for angles too, -pi/4 to 3 pi/4, behind the scores. `masked`: one for coefficients
+    there, and a second output (n, 32, height / 4, width / 4), which they weight to masks.
     """
     art = Sketch(seed)
     stem = art.block("model.0", "images", (3, 16), 3, strides=[2, 2])
@@ -69,10 +71,10 @@ def draw_yolo(seed: int = 0, classes: int = CLASSES, *, rotated: bool = False) -
     (wide,) = art.node("Resize", "model.4", [fused, "", factors], mode="nearest")
     (neck,) = art.node("Concat", "model.5", [wide, stem], axis=1)
     level = art.block("model.6", neck, (32, 16), 3)
-    return _with_head(art, level, classes, rotated=rotated)
+    return _with_head(art, level, classes, rotated=rotated, masks_of=fused if masked else "")
 
 
-def _with_head(art: Sketch, level: str, classes: int, *, rotated: bool) -> onnx.ModelProto:
+def _with_head(art: Sketch, level: str, classes: int, *, rotated: bool, masks_of: str) -> onnx.ModelProto:
     boxes = art.conv("head/cv2.2", art.block("head/cv2.0", level, (16, 16)), (16, 16))
     scores = art.conv("head/cv3.2", art.block("head/cv3.0", level, (16, 16)), (16, classes))
     bins = art.constant("bins", np.array([0, 4, 4, -1], np.int64))
@@ -90,17 +92,22 @@ def _with_head(art: Sketch, level: str, classes: int, *, rotated: bool) -> onnx.
     (logits,) = art.node("Reshape", "head/logits", [scores, flat])
     (confidence,) = art.node("Sigmoid", "head/confidence", [logits])
     parts = [pixels, confidence, *([_angles(art, level)] if rotated else [])]
+    more = []
+    if masks_of:
+        parts.append(_coefficients(art, level))
+        more.append(_prototypes(art, masks_of))
+    rows = 4 + classes + rotated + (COEFFICIENTS if masks_of else 0)
     art.nodes.append(helper.make_node("Concat", parts, ["output0"], "head/output", axis=1))
     graph = helper.make_graph(
         art.nodes,
         "tiny",
         [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["batch", 3, "height", "width"])],
-        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", 4 + classes + rotated, "anchors"])],
+        [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["batch", rows, "anchors"]), *more],
         art.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     names = {number: f"fault-{number}" for number in range(classes)}
-    task = "obb" if rotated else "detect"
+    task = "obb" if rotated else "segment" if masks_of else "detect"
     helper.set_model_props(model, {"task": task, "stride": "8", "imgsz": "[64, 96]", "names": str(names)})
     onnx.checker.check_model(model)
     return model
@@ -114,6 +121,22 @@ def _angles(art: Sketch, level: str) -> str:
     (shifted,) = art.node("Sub", "head/turned", [shares, art.constant("quarter", np.array(0.25, np.float32))])
     (angles,) = art.node("Mul", "head/angles", [shifted, art.constant("pi", np.array(pi, np.float32))])
     return angles
+
+
+def _coefficients(art: Sketch, level: str) -> str:
+    weights = art.conv("head/cv5.2", art.block("head/cv5.0", level, (16, 16)), (16, COEFFICIENTS))
+    flat = art.constant("rows-of-coefficients", np.array([0, COEFFICIENTS, -1], np.int64))
+    (rows,) = art.node("Reshape", "head/coefficients", [weights, flat])
+    return rows
+
+
+def _prototypes(art: Sketch, level: str) -> Any:
+    """Return the second output: prototypes whose edges are as steep as a trained model's."""
+    shown = art.conv("head/proto", level, (16, COEFFICIENTS))
+    steep = art.constant("steep", np.array(10, np.float32))
+    art.nodes.append(helper.make_node("Mul", [shown, steep], ["output1"], "head/prototypes"))
+    sides: list[str | int | None] = ["batch", COEFFICIENTS, "rows", "columns"]
+    return helper.make_tensor_value_info("output1", TensorProto.FLOAT, sides)
 
 
 def draw_images(count: int, seed: int = 1) -> list[NDArray[np.float32]]:

@@ -17,14 +17,19 @@ _EXCEEDED = bytes([0xE0, 2, 0x93, 0])
 
 @dataclass
 class NarrowBroker:
-    """Takes `most` unacknowledged messages of QoS 1; acknowledges each after `late_s`."""
+    """Takes `most` unacknowledged messages of QoS 1; acknowledges each after `late_s`, None: when it is told to."""
 
     most: int
-    late_s: float = 0.02
+    late_s: float | None = 0.02
     topics: list[str] = field(default_factory=list)
     largest: int = 0  # how many were on their way at once
     is_exceeded: bool = False
     _waiting: int = 0
+    _held: list[tuple[bytes, asyncio.StreamWriter]] = field(default_factory=list)
+
+    def acknowledge_next(self) -> None:
+        """Acknowledge the oldest message that waits for it."""
+        self._acknowledge(*self._held.pop(0))
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection."""
@@ -48,6 +53,8 @@ class NarrowBroker:
             self.is_exceeded = self._waiting > self.most
             if self.is_exceeded:
                 writer.write(_EXCEEDED)
+            elif self.late_s is None:
+                self._held.append((body[2 + size : 4 + size], writer))
             else:
                 asyncio.get_running_loop().call_later(self.late_s, self._acknowledge, body[2 + size : 4 + size], writer)
 

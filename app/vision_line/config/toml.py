@@ -173,8 +173,8 @@ def _same(one: re.Match[str], other: re.Match[str]) -> bool:
 
 def _problem(details: ErrorDetails, model: type[BaseModel]) -> Problem:
     path = tuple(part for part in details["loc"] if isinstance(part, str | int))
-    if details["type"] == "missing":
-        return path, "is missing"
+    if details["type"] in {"missing", "union_tag_not_found"}:  # the latter is of a table without its `type`
+        return path if details["type"] == "missing" else (*path, "type"), "is missing"
     if details["type"] == "extra_forbidden":
         return path, unknown_key(path, model)
     if details["type"] == "value_error":  # of a validator of ours: its words say what was found

@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import OWN_MODEL, ClassIds, Detections, Frame, Inspection, Scores
+from vision_line.frames import OWN_MODEL, ClassIds, Frame, Inspection, Scores
 from vision_line.ports import DeviceDescription, DeviceLoad, LoadedDevice, ShapeHW
 
 
@@ -187,7 +187,7 @@ class _Member:
     def _of_the_run(self, inspection: Inspection) -> Inspection:
         found, numbers = inspection.detections, self._model.class_ids
         if numbers is not None and len(found):
-            found = Detections(found.xyxy, found.score, numbers[found.class_id], found.outlines)
+            found = replace(found, class_id=numbers[found.class_id])
         return replace(inspection, detections=found, model=self._key)
 
     @contextmanager

@@ -17,6 +17,7 @@ from vision_line.frames import (
     DefectEvent,
     Detections,
     Inspection,
+    MaskFigures,
     Observation,
     Outline,
     ShownEvent,
@@ -245,6 +246,7 @@ def _track_fields(one: TrackedObject) -> Header:
         "score": round(float(one.score), SCORE_DIGITS),
         "box": [round(float(value), BOX_DIGITS) for value in one.xyxy],
         **_outlined(one.outline),
+        **_masked(one.mask),
     }
 
 
@@ -254,12 +256,21 @@ def _observation(observation: Observation) -> Header:
         "score": round(float(observation.score), SCORE_DIGITS),
         "box": [round(float(value), BOX_DIGITS) for value in observation.xyxy],
         **_outlined(observation.outline),
+        **_masked(observation.mask),
     }
 
 
 def _outlined(outline: Outline | None) -> Header:
-    """Return the corners of a rotated box; nothing of an upright one."""
+    """Return the corners of a rotated box or around a mask; nothing of an upright one."""
     return {} if outline is None else {"outline": [round(float(value), BOX_DIGITS) for value in outline]}
+
+
+def _masked(mask: MaskFigures | None) -> Header:
+    """Return area and middle of a mask; nothing where there is none."""
+    if mask is None:
+        return {}
+    area, *centre = (round(float(value), BOX_DIGITS) for value in mask)
+    return {"area_px": area, "centre": centre}
 
 
 def _boxes(found: Detections, shown: Sequence[ShownEvent], classes: Sequence[str]) -> list[Header]:
@@ -275,6 +286,7 @@ def _boxes(found: Detections, shown: Sequence[ShownEvent], classes: Sequence[str
             "score": score,
             "box": box,
             **_outlined(found.outline(row)),
+            **_masked(found.mask(row)),
             **_decided(events.get(tuple(corners))),
         }
         for row, (number, score, box, corners) in enumerate(

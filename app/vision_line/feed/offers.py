@@ -21,7 +21,7 @@ from vision_line.feed.wants import (
     frames_demanded,
     frames_wake,
 )
-from vision_line.frames import DefectEvent, Frame, Inspection, ShownEvent, TrackedObject
+from vision_line.frames import MASK_BYTES, DefectEvent, Frame, Inspection, ShownEvent, TrackedObject
 
 #: What an item holds beside an encoded frame, in bytes; an estimate.
 _ITEM_BYTES = 500
@@ -79,8 +79,11 @@ class Offers:
             if self._demand.wants_result(inspection.frame.camera, keyframe=keyframe):
                 objects = tracks() if self._demand.objects else ()
                 result = result_of(inspection, events, shown(), objects, of_keyframe=keyframe)
-                boxes = len(inspection.detections) + len(result.tracks)
-                size = _ITEM_BYTES * (1 + len(events) + len(result.shown)) + _BOX_BYTES * boxes
+                found = inspection.detections
+                size = _ITEM_BYTES * (1 + len(events) + len(result.shown))
+                size += _BOX_BYTES * (len(found) + len(result.tracks))
+                if found.masks is not None:  # those that events and objects show are the same, or of a frame before
+                    size += MASK_BYTES * (len(found) + len(result.shown))
                 self.results_lost += not self.inbox.put(result, size, wakes=self._demand.results_wake)
             self.decide(events)
 

@@ -15,8 +15,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from vision_line.ingest.parameter_sets import Bits, H264Sequence, read_h264_sequence
 from vision_line.ports import EncodedVideo
+from vision_line.sequence_parameters import Bits, H264Sequence, read_h264_sequence
 
 _SLICES = frozenset({1, 2, 5})
 _IDR, _SEQUENCE = 5, 7

@@ -20,7 +20,7 @@ from collections.abc import Iterator
 
 from vision_line.encoded import EncodedFrame
 from vision_line.ingest.frame_numbers import frame_units, prefix_bytes
-from vision_line.ingest.parameter_sets import Bits
+from vision_line.sequence_parameters import Bits
 
 _SLICES = frozenset({1, 2, 5})
 _IDR, _B_SLICE = 5, 1

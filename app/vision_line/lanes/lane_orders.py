@@ -26,16 +26,20 @@ class LaneOrders:
 
 @dataclass(frozen=True, slots=True)
 class OrdersReading:
-    """When orders were looked for, and when the time before; `utc_ahead_s` is UTC less the monotonic clock."""
+    """When orders were looked for; `utc_ahead_s` is UTC less the monotonic clock.
+
+    Every order that was entered before `before_s` was found sooner: nobody was entering one then.
+    """
 
     before_s: float
     now_s: float
     utc_ahead_s: float
 
     def began_s(self, at_utc: float) -> float:
-        """Return from when on an order counts that this reading found and the one before did not.
+        """Return from when on an order counts that this reading found, and none before it did.
 
-        That is when it was entered, but not outside of the two: somebody may have set the clock, or the machine slept.
+        That is when it was entered, which may be long before it was on the disk, but not outside of what can be:
+        somebody may have set the clock, or the machine slept.
         """
         return min(max(at_utc - self.utc_ahead_s, self.before_s), self.now_s)
 
@@ -64,6 +68,10 @@ class OrderSteps:
     def at(self, at_s: float) -> str | None:
         """Return what was in force at a moment, None where nothing was asked for; of what is forgotten the oldest."""
         return next((value for began_s, _, value in reversed(self.steps) if began_s <= at_s), self.steps[0][2])
+
+    def begun_by(self, at_s: float) -> str | None:
+        """Return the newest that began by a moment, as far as that is known; None: what has always counted."""
+        return next((value for began_s, _, value in reversed(self.steps) if -inf < began_s <= at_s), None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from math import inf
 from pathlib import Path
@@ -48,10 +48,14 @@ _LAST = "SELECT j.body FROM journal j JOIN parts p USING (number) WHERE p.lane =
 
 @dataclass(frozen=True, slots=True)
 class PartEntry:
-    """A part to enter. `on_done` hears in the event loop whether it was; one without it is tried until it is."""
+    """A part to enter. `on_done` hears in the event loop whether it was; one without it is tried until it is.
+
+    `lot_at_s` is the moment whose lot it has, None: the one of its record.
+    """
 
     record: PartRecord
     on_done: Callable[[bool], None] | None = None
+    lot_at_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +93,7 @@ class PartsRecorder:
         self._seconds: deque[float] = deque(maxlen=_MEASURED)
         self._lanes = tuple(lanes)
         self._version: int | None = None
-        self._read_s = time.monotonic()
+        self._alone_s = time.monotonic()  # when nobody else was entering anything, and all orders were read
         self._retention = PartsRetention(directory, keep_days)
         self._files: DatabaseFiles | None = None  # those that the thread's connection writes
         self._complete = set(lanes)  # lanes of which it was entered what a kill took
@@ -222,10 +226,12 @@ class PartsRecorder:
             with PARTS_FILE.transaction(connection, self._directory):
                 # Waiting for another writer takes seconds, and that one may have asked for something. Who is told that
                 # a part was entered knows by `orders` what was asked for until then: from here on nobody else can.
+                alone_s = time.monotonic()
                 self._watch_orders(connection)
+                self._alone_s = alone_s
                 _enter_missing(connection, begun)
                 for entry in entries:
-                    _enter(connection, entry)
+                    _enter(connection, self._with_its_lot(entry))
             self._check_files()  # before anybody hears that they are on the disk
             self._complete.update(begun)
             self._seconds.append(time.monotonic() - began_s)
@@ -257,15 +263,21 @@ class PartsRecorder:
             if isinstance(entry, PartEntry) and entry.on_done is not None:
                 self._call(partial(entry.on_done, is_entered))
 
+    def _with_its_lot(self, entry: Entry) -> Entry:
+        """Return an entry with the lot of its part's moment: an order may have become known since it was decided."""
+        if not isinstance(entry, PartEntry) or entry.lot_at_s is None:
+            return entry
+        lot = self._orders.get(entry.record.lane, OrdersOfLane()).lots.begun_by(entry.lot_at_s)
+        return entry if lot is None else replace(entry, record=replace(entry.record, lot=lot))
+
     def _watch_orders(self, connection: sqlite3.Connection) -> None:
-        before_s, self._read_s = self._read_s, time.monotonic()  # of before the reading: what comes now is found next
+        """Read the orders where something was written since; one that is being entered is found by a later reading."""
         (version,) = connection.execute("PRAGMA data_version").fetchone()
         if version != self._version:
             self._version = version
             now_s = time.monotonic()
-            self._orders = self._read_orders(
-                connection, self._orders, OrdersReading(before_s, now_s, time.time() - now_s)
-            )
+            reading = OrdersReading(self._alone_s, now_s, time.time() - now_s)
+            self._orders = self._read_orders(connection, self._orders, reading)
 
     def _read_orders(
         self, connection: sqlite3.Connection, known: Mapping[str, OrdersOfLane], reading: OrdersReading | None

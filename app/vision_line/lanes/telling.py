@@ -43,6 +43,11 @@ class _Leaving:
         """Note what was told of it instead."""
         self.record = replace(self.record, verdict=verdict, cause=cause)
 
+    def entry(self, on_done: Callable[[bool], None] | None = None) -> PartEntry:
+        """Return what is to be entered of it; its lot, unless its trigger says one, once all orders are known."""
+        trigger = self.decided.decision.trigger
+        return PartEntry(self.record, on_done, trigger.at_s if trigger.lot is None else None)
+
 
 class Telling:
     """Tells each part once. `on_otherwise` hears of parts that were told another verdict than was decided.
@@ -78,10 +83,10 @@ class Telling:
         leaving = self._remembered(decided)
         if decided.decision.verdict not in PASSING:
             self._send(decided)
-            self._recorder.put(PartEntry(leaving.record))
+            self._recorder.put(leaving.entry())
             return
         self._pending[_key(decided)] = leaving
-        self._recorder.put(PartEntry(leaving.record, partial(self._entered, leaving)))
+        self._recorder.put(leaving.entry(partial(self._entered, leaving)))
         asyncio.get_running_loop().call_at(decided.decision.deadline_s, self._expire, decided)
 
     def correct(self, find: LateFind) -> None:
@@ -109,7 +114,7 @@ class Telling:
             if is_waiting:
                 self._send_otherwise(diverted(decided, PartCause.LOG))
             leaving.become(PartVerdict.NOT_INSPECTED, PartCause.LOG)
-            self._recorder.put(PartEntry(leaving.record))
+            self._recorder.put(leaving.entry())
         elif not is_waiting:
             self._enter_left_as(leaving, PartCause.LOG)
         elif time.monotonic() >= decided.decision.deadline_s:

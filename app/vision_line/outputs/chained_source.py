@@ -19,6 +19,7 @@ from vision_line.errors import RunError
 from vision_line.outputs.cursor import BEGINNING, JournalName, JournalPosition
 from vision_line.outputs.notification import Notification
 from vision_line.records.database_files import DatabaseFiles, database_files, opened_files
+from vision_line.records.formats import iso_utc
 from vision_line.records.journal import JournalEntry
 from vision_line.records.schema import translated
 
@@ -34,9 +35,13 @@ _DIGEST = "SELECT digest FROM journal WHERE number = ?"
 _WRITTEN = "SELECT at_utc FROM journal WHERE number = ?"
 #: The first entry that was written at a moment or later. Times need not rise, so the earliest number counts.
 _SINCE = "SELECT min(number) FROM journal WHERE at_utc >= ?"
-#: What was read last is kept for the outputs that ask for the same a moment later: each wants every entry.
-_KEPT = 1000
+#: What was read last is kept for the outputs that ask for the same within a second: each wants every entry. No more:
+#: texts that stay for a while among those that go at once scatter the memory that they are in, which then grows for
+#: hours.
+_KEPT = 100
 
+#: What an entry raises whose body is not what the program wrote: also nested without end, or with a figure without end.
+_UNREADABLE = (ValueError, KeyError, TypeError, AttributeError, RecursionError, OverflowError, RunError)
 
 Read = TypeVar("Read")
 
@@ -46,13 +51,14 @@ class JournalReading(Generic[Read]):
     """What is behind a position: entries, as they are or as notifications, each with the position behind it.
 
     `is_fork`: the journal is not the one that was followed. `begins_behind`: what is between the position and this one
-    is gone. In both cases there are no entries.
+    is gone. In both cases there are no entries. `version` is SQLite's count of commits that the reading saw.
     """
 
     newest: JournalPosition
     entries: Sequence[tuple[Read, JournalPosition]] = ()
     is_fork: bool = False
     begins_behind: JournalPosition | None = None
+    version: int | None = None
 
 
 class ChainedSource(ABC):
@@ -71,6 +77,7 @@ class ChainedSource(ABC):
         self._files: DatabaseFiles | None = None  # those that the connection reads
         self._kept: dict[int, tuple[JournalEntry, Notification]] = {}
         self._ended: tuple[int, JournalPosition] | None = None  # where it ended, and SQLite's count of commits then
+        self._shared: tuple[JournalPosition, int, JournalReading[Notification]] | None = None  # what was read last
 
     @abstractmethod
     def _opened(self, path: Path) -> sqlite3.Connection | None:
@@ -103,6 +110,8 @@ class ChainedSource(ABC):
         Raises:
             RunError: the file cannot be read.
         """
+        if self._ended is not None and self._is_unchanged(self._ended[0]):
+            return self._ended[1]
         with self._reading() as connection:
             return None if connection is None else _newest(connection)
 
@@ -112,7 +121,14 @@ class ChainedSource(ABC):
         Raises:
             RunError: the file cannot be read.
         """
-        return self._read(behind, limit, self._said)
+        if self._shared is not None and self._shared[:2] == (behind, limit):  # another output was here a moment ago
+            reading = self._shared[2]
+            if reading.version is not None and self._is_unchanged(reading.version):
+                return reading
+        found = self._read(behind, limit, self._said)
+        if found is not None and found.entries:
+            self._shared = behind, limit, found
+        return found
 
     def read_entries(self, behind: JournalPosition, limit: int) -> JournalReading[JournalEntry] | None:
         """Return the same as it is in the journal.
@@ -136,10 +152,11 @@ class ChainedSource(ABC):
             if not _holds(connection, behind, beginning):
                 return JournalReading(newest, is_fork=True)
             rows = connection.execute(self._behind, (behind.number, limit)).fetchall()
-            if newest == behind:
-                self._ended = _version(connection), behind
+            version = _version(connection)
+            if len(rows) < limit:
+                self._ended = version, newest
             entries = [(said(JournalEntry(*row[:6])), JournalPosition(row[0], row[6])) for row in rows]
-            return JournalReading(newest, entries)
+            return JournalReading(newest, entries, version=version)
 
     def beginning(self) -> JournalPosition:
         """Return the position before the oldest entry that is kept.
@@ -222,7 +239,7 @@ class ChainedSource(ABC):
         """Let go of the file; may be called twice."""
         if self._connection is not None:
             self._connection.close()
-        self._connection = self._files = self._ended = None
+        self._connection = self._files = self._ended = self._shared = None
         self._kept.clear()
 
     def _said(self, entry: JournalEntry) -> Notification:
@@ -239,10 +256,11 @@ class ChainedSource(ABC):
 
     def _said_anew(self, entry: JournalEntry) -> Notification:
         try:
+            iso_utc(entry.at_utc)
             return self._translated(entry)
-        except (ValueError, KeyError, TypeError, AttributeError, RunError):  # somebody changed it: `verify` says so
+        except _UNREADABLE:  # somebody changed it, or a disk did: `verify` says so
             kind = self._kind_of(entry)
-            return Notification(self._id_of(entry), entry.number, kind, entry.at_utc, {"unreadable": True})
+            return Notification(self._id_of(entry), entry.number, kind, _moment(entry), {"unreadable": True})
 
     def _beginning(self, connection: sqlite3.Connection) -> JournalPosition:
         row = connection.execute(_OLDEST).fetchone()
@@ -264,19 +282,38 @@ class ChainedSource(ABC):
 
     def _has_ended(self, behind: JournalPosition) -> bool:
         """Whether the journal ended at a position, and nothing was written since: a look costs microseconds."""
-        if self._ended is None or self._ended[1] != behind:
-            return False
+        ended = self._ended
+        return ended is not None and ended[1] == behind and self._is_unchanged(ended[0])
+
+    def _is_unchanged(self, version: int) -> bool:
+        """Whether nothing was written since SQLite's count of commits was this, into the file that is there now."""
         with translated(self._path, "reading"):
-            connection = self._current()  # of another file nothing is known
-            return connection is not None and self._ended == (_version(connection), behind)
+            before, connection = self._connection, self._current()  # of another file nothing is known
+            return connection is not None and connection is before and _version(connection) == version
 
     def _current(self) -> sqlite3.Connection | None:
         files = database_files(self._path)
         if self._connection is None or files != self._files:
             self.close()
             self._connection = None if files is None else self._opened(self._path)
+            if self._connection is not None:
+                self._connection.text_factory = _text
             self._files = opened_files(self._path, files)
         return self._connection
+
+
+def _text(data: bytes) -> str:
+    """Return what SQLite holds as text: by itself it ends a whole reading for one byte that is none."""
+    return data.decode(errors="replace")
+
+
+def _moment(entry: JournalEntry) -> float:
+    """Return when an entry was made, the beginning of 1970 where it bears no moment."""
+    try:
+        iso_utc(entry.at_utc)
+    except RunError:
+        return 0.0
+    return entry.at_utc
 
 
 def _version(connection: sqlite3.Connection) -> int:

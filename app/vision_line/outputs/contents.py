@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from vision_line.outputs.cursor import JournalName
 from vision_line.outputs.notification import RECIPE_STATE, Notification, id_of
@@ -63,6 +64,7 @@ _WITHHELD = frozenset(
     {
         *("event", "minute", "interval", "change", "evidence", "clip", "near_miss", "audit", "step", "removal", "run"),
         *("path", "overlay_path", "crop_path", "detections", "boot_id", "run_id", "url", "why_not", "outline"),
+        *("area_px", "centre_x", "centre_y"),
     }
 )
 #: Seconds that are a length and no moment of the monotonic clock.
@@ -72,13 +74,14 @@ _JSON = frozenset({"events", "settings", "classes"})
 _RENAMED = {"sha256": "image_sha256", "name": "camera"}
 
 
-def notification_of(entry: JournalEntry, run: RunDetails | None, event: EventDetails) -> Notification:
-    """Return what is said of `entry`; `run` is None where it has none.
+def notification_of(
+    entry: JournalEntry, body: dict[str, object], run: RunDetails | None, event: EventDetails
+) -> Notification:
+    """Return what is said of `entry`, whose JSON is `body`; `run` is None where it has none.
 
     Raises:
         ValueError, AttributeError, KeyError, TypeError, RunError: its body is not what the program wrote.
     """
-    body: dict[str, object] = json.loads(entry.body)
     kind, key = _said_as(*_said_by(entry), body)
     content = {"run": None if run is None else run.run_id, **_CONTENTS.get(kind, _row)(key, body)}
     if kind == Kind.EVENT and run is not None:
@@ -128,6 +131,7 @@ def _row(key: str, body: Body) -> dict[str, object]:
     return {_RENAMED.get(name, name): _value(name, value) for name, value in sorted(body.items()) if _is_said(name)}
 
 
+@lru_cache(maxsize=512)  # the columns of the tables; whatever somebody writes into a file is forgotten again
 def _is_said(name: str) -> bool:
     is_monotonic = name.endswith("_s") and name not in _LENGTHS
     return (name not in _WITHHELD and not is_monotonic and not name.startswith(("x", "y", "first_", "last_"))) or (
@@ -160,7 +164,9 @@ def _event(key: str, body: Body) -> dict[str, object]:
             ("bottom", "y2", "height"),
         )
     }
-    outline = {} if body.get("outline") is None else {"outline": json.loads(str(body["outline"]))}
+    outline: dict[str, object] = {} if body.get("outline") is None else {"outline": json.loads(str(body["outline"]))}
+    if body.get("area_px") is not None:
+        outline |= {"area_px": body["area_px"], "centre": [body.get("centre_x"), body.get("centre_y")]}
     return said if "withdrawn" in said else said | box | shares | outline
 
 

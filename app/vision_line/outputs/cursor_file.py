@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -46,6 +46,7 @@ class CursorFile:
         self._files = database_files(self.path)
         self._asked: dict[CursorKey, int] = {}  # replays, and SQLite's count of what others committed when it was read
         self._asked_version: int | None = None
+        self._marked: dict[CursorKey, int] = {}  # the newest mark of each, where it is known
 
     def _prepare(self) -> None:
         self._connection.execute("PRAGMA journal_mode=WAL")
@@ -88,12 +89,19 @@ class CursorFile:
             RunError: the file cannot be written.
         """
         values = (*key, cursor.number, cursor.digest, cursor.lost, cursor.sent, cursor.repeated)
+        sql = "INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?)"
+        if 0 <= cursor.number - self._marked.get(key, cursor.number + 1) < MARK_EVERY:
+            with translated(self.path, "writing"):  # many times a second: by itself a statement is a transaction
+                self._connection.execute(sql, values)
+            return
         with self._transaction():
-            self._connection.execute("INSERT OR REPLACE INTO cursors VALUES (?, ?, ?, ?, ?, ?, ?)", values)
+            self._connection.execute(sql, values)
             sql = "SELECT coalesce(max(number), -1) FROM marks WHERE output = ? AND journal = ?"
             (newest,) = self._connection.execute(sql, key).fetchone()
             if cursor.number - newest >= MARK_EVERY or newest < 0:
                 self._connection.execute("INSERT INTO marks VALUES (?, ?, ?, ?)", values[:4])
+                newest = cursor.number
+        self._marked[key] = newest
 
     def marks(self, key: CursorKey) -> list[tuple[int, bytes]]:
         """Return entries that an output has come past, the newest first.
@@ -112,6 +120,7 @@ class CursorFile:
             RunError: the file cannot be written.
         """
         with self._transaction():
+            self._marked.pop(key, None)
             self._connection.execute("INSERT OR IGNORE INTO marks VALUES (?, ?, ?, ?)", (*key, *position))
 
     def drop_marks(self, key: CursorKey, *, above: int = -1, below: int = -1) -> None:
@@ -121,18 +130,9 @@ class CursorFile:
             RunError: the file cannot be written.
         """
         with self._transaction():
+            self._marked.pop(key, None)
             sql = "DELETE FROM marks WHERE output = ? AND journal = ? AND ((? >= 0 AND number > ?) OR number < ?)"
             self._connection.execute(sql, (*key, above, above, below))
-
-    def save_state(self, output: str, state: OutputState) -> None:
-        """Note how an output is.
-
-        Raises:
-            RunError: the file cannot be written.
-        """
-        values = (state.state, state.since_utc, state.error, state.behind, state.behind_s, state.updated_utc)
-        with self._transaction():
-            self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?)", (output, *values))
 
     def asked_replay(self, key: CursorKey) -> int | None:
         """Return behind which entry somebody asked to have everything again; None: nobody did.
@@ -171,8 +171,10 @@ class CursorFile:
             self._connection.execute(sql, (*key, behind, asked_utc))
         self._asked_version = None
 
-    def sync(self) -> None:
-        """Put everything on the disk: a commit with full synchronisation takes all before it along.
+    def sync(self, states: Mapping[str, OutputState] | None = None) -> None:
+        """Note how outputs are, by their names, and put everything on the disk.
+
+        A commit with full synchronisation takes all before it along.
 
         Raises:
             RunError: the file cannot be written.
@@ -184,6 +186,9 @@ class CursorFile:
             try:
                 with self._transaction():  # one that changes nothing would write nothing
                     self._connection.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+                    for name, at in (states or {}).items():
+                        values = (name, at.state, at.since_utc, at.error, at.behind, at.behind_s, at.updated_utc)
+                        self._connection.execute("INSERT OR REPLACE INTO states VALUES (?, ?, ?, ?, ?, ?, ?)", values)
             finally:
                 self._connection.execute("PRAGMA synchronous=NORMAL")
 

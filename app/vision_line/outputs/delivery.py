@@ -15,7 +15,7 @@ from vision_line.outputs.cursor import JournalName
 from vision_line.outputs.cursor_file import CursorFile
 from vision_line.outputs.follower import Follower, MessageBatch
 from vision_line.outputs.line_alarms import AlarmNews
-from vision_line.outputs.message_sink import MessageSink, ShownState, SinkError
+from vision_line.outputs.message_sink import MessageSink, ShownState, SinkError, to_next_turn_s
 from vision_line.outputs.retry_delay import RetryDelay
 from vision_line.telemetry.output_status import OutputState
 
@@ -23,11 +23,8 @@ logger = logging.getLogger(__name__)
 
 #: How long records or cursors that cannot be used are left alone, in seconds.
 RECORDS_RETRY_S = 5.0
-
-
-def to_next_turn_s(every_s: float) -> float:
-    """Return how long it is to the next whole multiple of a time: all that wait so wake the process once."""
-    return every_s - time.monotonic() % every_s
+#: How often the file of the cursors is asked whether somebody wants something again, in seconds.
+REPLAY_TURN_S = 1.0
 
 
 class DeliveryState(StrEnum):
@@ -68,6 +65,7 @@ class Delivery:
         self._error: str | None = None
         self._worked_until_s = 0.0
         self._left_alone_until_s: dict[JournalName, float] = {}  # journals that cannot be read
+        self._asks_again_s = 0.0
         self._is_known = False  # the other side has acknowledged something
 
     async def run(self) -> None:
@@ -93,8 +91,15 @@ class Delivery:
                 logger.exception("output %r: a fault of the program; the other outputs go on", self.name)
                 self._failed(RunError(f"a fault of the program: {type(exc).__name__}: {exc}"), DeliveryState.RETRYING)
             finally:
-                await sink.close()
+                await self._close(sink)
             await asyncio.sleep(delay_s)
+
+    async def _close(self, sink: MessageSink) -> None:
+        """Let go of the connection; a goodbye that fails is no reason for the other outputs to end."""
+        try:
+            await sink.close()
+        except Exception:
+            logger.exception("output %r: a fault of the program at its goodbye; the outputs go on", self.name)
 
     async def _deliver(self, sink: MessageSink) -> None:
         is_shown = False
@@ -107,12 +112,13 @@ class Delivery:
             self._replay()
             if (found := self._next(sink)) is not None:
                 await self._hand_over(sink, *found)
-                continue
-            if not (is_shown or self._left_alone_until_s):
-                is_shown = await self._show(sink)
-            sink.check()
-            await self._say_alarms(sink)
-            await asyncio.sleep(to_next_turn_s(sink.turn_s))
+            else:
+                if not (is_shown or self._left_alone_until_s):
+                    is_shown = await self._show(sink)
+                sink.check()
+            await self._say_alarms(sink)  # behind each window: they are of now, also where a backlog takes hours
+            if found is None:
+                await asyncio.sleep(to_next_turn_s(sink.turn_s))
 
     async def _show(self, sink: MessageSink) -> bool:
         """Show how the line is now; return whether that could be read."""
@@ -163,6 +169,10 @@ class Delivery:
         await asyncio.sleep(0)  # what nobody wants is passed over without waiting: others have their turn
 
     def _replay(self) -> None:
+        """Go back where somebody asked for it; the file is asked now and then, for that is seldom."""
+        if time.monotonic() < self._asks_again_s:
+            return
+        self._asks_again_s = time.monotonic() + REPLAY_TURN_S
         for follower in self._followers:
             behind = self._cursors.asked_replay(follower.key)
             if behind is not None:
@@ -205,14 +215,13 @@ class Delivery:
             self._error = None
 
     def note(self) -> None:
-        """Note the cursor and how the output is.
+        """Note the cursors.
 
         Raises:
             RunError: the file cannot be written.
         """
         for follower in self._followers:
             follower.note()
-        self._cursors.save_state(self.name, self.state())
 
     def state(self) -> OutputState:
         """Return how the output is; what waits in a journal that cannot be read is not counted."""

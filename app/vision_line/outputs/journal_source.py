@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from pathlib import Path
 
@@ -65,7 +66,8 @@ class JournalSource(ChainedSource):
 
     def _translated(self, entry: JournalEntry) -> Notification:
         assert self._facts is not None  # noqa: S101  there is a connection
-        return notification_of(entry, self._facts.run(entry), self._facts.event(entry))
+        body = json.loads(entry.body)
+        return notification_of(entry, body, self._facts.run(entry), self._facts.event(entry, body))
 
     def _id_of(self, entry: JournalEntry) -> str:
         return id_of(None, entry)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -65,9 +66,17 @@ class ShownState:
     orders: tuple[Notification, ...] = ()
 
 
-#: How long news may wait for others: the journal has some five times a second, and each time takes a transaction, a
-#: request and a wake-up for each output. Messages may take a second.
-TURN_S = 0.25
+#: How long news may wait for others, where somebody is to see it at once: the journal has some five times a second, and
+#: each turn costs a transaction, a wake-up and cold caches, whatever it finds. A third of a second, so that the turns
+#: of all outputs, and what is done once a second, fall together.
+TURN_S = 1 / 3
+#: The same where messages are gathered for a request, or nobody is there to hear them: messages may take a second.
+LONG_TURN_S, LONGEST_TURN_S = 2 / 3, 1.0
+
+
+def to_next_turn_s(every_s: float) -> float:
+    """Return how long it is to the next whole multiple of a time: all that wait so wake the process once."""
+    return every_s - time.monotonic() % every_s
 
 
 class MessageSink(Protocol):

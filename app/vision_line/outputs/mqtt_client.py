@@ -12,22 +12,23 @@ import logging
 import platform
 import socket
 import ssl
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import aiomqtt
 from aiomqtt.exceptions import MqttConnectError
-from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY
+from paho.mqtt.client import MQTT_CLEAN_START_FIRST_ONLY, MQTT_ERR_SUCCESS
 
 from vision_line.config.output_settings import MqttOutput
-from vision_line.outputs.message_sink import SinkError, SinkTrouble
+from vision_line.outputs.message_sink import SinkError, SinkTrouble, to_next_turn_s
 from vision_line.outputs.tls import verified_context
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client as PahoClient
     from paho.mqtt.client import ConnectFlags
+    from paho.mqtt.client import SocketLike as PahoSocket
     from paho.mqtt.properties import Properties
     from paho.mqtt.reasoncodes import ReasonCode
 
@@ -39,6 +40,7 @@ _SILENT.setLevel(logging.CRITICAL)
 IN_FLIGHT = 20
 #: A peer that is silent for one and a half of it is gone, in seconds.
 KEEP_ALIVE_S = 15
+_ALIVE_TURN_S = 1.0
 
 _V5, _V311 = aiomqtt.ProtocolVersion.V5, aiomqtt.ProtocolVersion.V311
 _UNSUPPORTED_VERSION = frozenset({1, 132})
@@ -53,6 +55,9 @@ class MqttClient(aiomqtt.Client):
     connect_error: OSError | None = None
     refusal: str | None = None
     is_v5 = True
+    _most = IN_FLIGHT
+    _is_gathering = False  # what is published is not written yet
+    _all_acknowledged: asyncio.Future[None] | None = None
 
     def _client_connect(self) -> None:
         try:
@@ -71,8 +76,9 @@ class MqttClient(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         """Have no more unacknowledged than the broker takes (MQTT 5, 3.2.2.3.3): paho does not look at what it says."""
-        taken = getattr(properties, "ReceiveMaximum", IN_FLIGHT)
-        self._outgoing_calls_sem = asyncio.Semaphore(min(IN_FLIGHT, taken))
+        self._most = min(IN_FLIGHT, getattr(properties, "ReceiveMaximum", IN_FLIGHT))
+        self._places = self._outgoing_calls_sem = asyncio.Semaphore(self._most)
+        self._unacknowledged: set[int] = set()  # of those that were published together
         super()._on_connect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
@@ -81,7 +87,75 @@ class MqttClient(aiomqtt.Client):
         if reason_code.is_failure:  # version 5 alone says so: the message is not kept
             self.refusal = str(reason_code)
         super()._on_publish(client, userdata, mid, reason_code, properties)
-        self._confirm()
+        self._unacknowledged.discard(mid)
+        if self._unacknowledged:
+            self._confirm()
+        if not self._unacknowledged and self._all_acknowledged is not None and not self._all_acknowledged.done():
+            self._all_acknowledged.set_result(None)
+
+    async def publish_all(self, made: Sequence[tuple[str, bytes, bool]]) -> None:
+        """Publish topics, payloads, and whether they are retained, and wait for all acknowledgements.
+
+        The library writes each message for itself, and waits for each by two tasks and a timer: so it costs this
+        process, the broker and the kernel several times as much. As many go at once as the broker takes. One caller
+        at a time.
+
+        Raises:
+            aiomqtt.MqttError: the connection is gone, or an acknowledgement did not come in time.
+        """
+        for start in range(0, len(made), self._most):
+            await self._publish_together(made[start : start + self._most])
+
+    async def _publish_together(self, made: Sequence[tuple[str, bytes, bool]]) -> None:
+        held = 0
+        try:
+            async with asyncio.timeout(self.timeout):
+                for _ in made:
+                    await self._places.acquire()
+                    held += 1
+                # Not sooner: the acknowledgement of something else, whose place was waited for, would be taken for all.
+                self._unacknowledged.clear()
+                all_acknowledged = self._all_acknowledged = asyncio.get_running_loop().create_future()
+                self._write_together(made)
+                await all_acknowledged
+        except TimeoutError:
+            raise aiomqtt.MqttError("Operation timed out") from None
+        finally:
+            self._all_acknowledged = None
+            for _ in range(held):
+                self._places.release()
+
+    def _write_together(self, made: Sequence[tuple[str, bytes, bool]]) -> None:
+        """Write all of it at once, in as few packets of the network as it takes."""
+        connection = self._client.socket()
+        is_open = True
+        # What already waits for the socket is written as soon as that takes it, and this then behind it.
+        self._is_gathering = isinstance(connection, socket.socket) and not self._client.want_write()
+        try:
+            for topic, payload, retain in made:
+                info = self._client.publish(topic, payload, 1, retain)
+                if info.rc != MQTT_ERR_SUCCESS:
+                    raise aiomqtt.MqttCodeError(info.rc, "Could not publish message")
+                self._unacknowledged.add(info.mid)
+            if self._is_gathering and isinstance(connection, socket.socket):
+                connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+                self._client.loop_write()
+                is_open = connection.fileno() >= 0  # it ends here where the broker is gone
+                if is_open:
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        finally:
+            was_gathering, self._is_gathering = self._is_gathering, False
+        if was_gathering and is_open and self._client.want_write() and isinstance(connection, socket.socket):
+            self._on_socket_register_write(self._client, None, connection)
+
+    def _on_socket_register_write(self, client: PahoClient, userdata: object, sock: PahoSocket) -> None:
+        if not self._is_gathering:
+            super()._on_socket_register_write(client, userdata, sock)
+
+    async def _misc_loop(self) -> None:
+        """Keep the connection alive, at the moments at which this process wakes anyway."""
+        while self._client.loop_misc() == MQTT_ERR_SUCCESS:  # noqa: ASYNC110  no event tells of a second that passed
+            await asyncio.sleep(to_next_turn_s(_ALIVE_TURN_S))
 
     def _confirm(self) -> None:
         """Have the kernel confirm now what it has received.

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import platform
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
 
 import aiomqtt
@@ -61,7 +61,7 @@ class MqttSink:
         take = None if self._commands is None else self._commands.take
         self._lost = asyncio.create_task(until_lost(self._client, take), name=f"mqtt {self._settings.name}")
         if self._commands is not None:
-            await self._while_connected([self._commands.subscribe(self._client)])
+            await self._while_connected(self._commands.subscribe(self._client))
             serving = self._commands.serve(self._client)
             self._serving = asyncio.create_task(serving, name=f"mqtt commands {self._settings.name}")
         await self._publish([_status("online")])
@@ -104,7 +104,7 @@ class MqttSink:
         with suppress(aiomqtt.MqttError, TimeoutError):
             async with asyncio.timeout(_CLOSE_S):
                 if not self._lost.done():
-                    await self._publishing(client, _status("offline", "stopped"))
+                    await client.publish_all([self._addressed(_status("offline", "stopped"))])
         ended = [task for task in (self._lost, self._serving) if task is not None]
         await end_tasks(*ended, again_s=_AGAIN_S)
         with suppress(aiomqtt.MqttError, TimeoutError):
@@ -124,44 +124,35 @@ class MqttSink:
             raise SinkError(SinkTrouble.LOST, "not connected")
         client = self._client
         try:
-            await self._while_connected([self._publishing(client, each) for each in made])
+            await self._while_connected(client.publish_all(list(map(self._addressed, made))))
         except SinkError:
             if client.refusal is None:  # some brokers refuse a message, and then the connection too
                 raise
         if client.refusal is not None:
             raise SinkError(SinkTrouble.AUTH_FAILED, f"the broker refuses messages: {client.refusal}")
 
-    async def _publishing(self, client: MqttClient, made: Publication) -> None:
-        await client.publish(self._full(made.topic), made.payload, _QOS, made.retain)
+    def _addressed(self, made: Publication) -> tuple[str, bytes, bool]:
+        return self._full(made.topic), made.payload, made.retain
 
-    async def _while_connected(self, works: Iterable[Coroutine[None, None, None]]) -> None:
-        """Do `works` at once, begun in their order; the library lets them wait for a connection that has ended.
+    async def _while_connected(self, work: Coroutine[None, None, None]) -> None:
+        """Do `work`, which for a connection that has ended would wait.
 
         Raises:
             SinkError: the connection ended, or an acknowledgement did not come in time.
         """
         assert self._lost is not None  # noqa: S101  connected
-        tasks = [asyncio.ensure_future(work) for work in works]
-        # Waited for together: a wait of its own for each acknowledgement costs the square of their number.
-        together = asyncio.create_task(_until_one_fails(tasks))
+        task = asyncio.create_task(work)
         try:
-            await asyncio.wait({together, self._lost}, return_when=asyncio.FIRST_COMPLETED)
-            if not together.done():
+            await asyncio.wait({task, self._lost}, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
                 self.check()
-            together.result()
+            task.result()
         except aiomqtt.MqttError as exc:
             self.check()
             raise SinkError(SinkTrouble.TIMEOUT, f"no acknowledgement from the broker: {exc}") from exc
         finally:
-            await end_tasks(together, *tasks, again_s=_AGAIN_S)
-
-
-async def _until_one_fails(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Wait for all of them; raises what one raises as soon as it does."""
-    if tasks:
-        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
-        for task in done:
-            task.result()
+            if not task.done():
+                await end_tasks(task, again_s=_AGAIN_S)
 
 
 def _status(state: str, reason: str = "") -> Publication:

@@ -24,6 +24,9 @@ RECIPE_STATE = "recipe_state"
 #: The version of every content's format: it rises when a key changes its meaning or goes.
 VERSION = 1
 
+#: The moment of sending, as it is nowhere else in a message's JSON: quotes within texts are escaped.
+_SENT_NEVER = f'"sent":"{iso_utc(0.0)}"'.encode()
+
 Content = Mapping[str, object]
 
 
@@ -44,6 +47,8 @@ class Notification:
     class_name: str | None = None
     verdict: str | None = None
     lane: str | None = None
+    _text: list[bytes] = field(default_factory=list, init=False, repr=False, compare=False)
+    """Its JSON before and behind the moment of sending, once somebody asked: it is the same for all outputs."""
 
     @property
     def schema(self) -> str:
@@ -63,7 +68,12 @@ class Notification:
 
     def as_json(self, sent_utc: float) -> bytes:
         """Return the same as UTF-8 JSON on one line."""
-        return json_bytes(self.as_object(sent_utc))
+        if not self._text:
+            self._text.extend(json_bytes(self.as_object(0.0)).split(_SENT_NEVER, 1))
+        if len(self._text) == 1:  # an entry that somebody changed has a `sent` of its own
+            return self._text[0]
+        before, behind = self._text
+        return b'%b"sent":"%b"%b' % (before, iso_utc(sent_utc).encode(), behind)
 
 
 def json_bytes(value: object) -> bytes:

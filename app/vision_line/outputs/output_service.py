@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from vision_line.challenges.asked_challenges import AskedChallenges
@@ -20,6 +21,7 @@ from vision_line.outputs.delivery import Delivery
 from vision_line.outputs.follower import Follower
 from vision_line.outputs.journal_sources import JournalSources
 from vision_line.outputs.line_alarms import AlarmNews, AlarmWatch
+from vision_line.outputs.message_sink import to_next_turn_s
 from vision_line.outputs.notification import ALARM
 from vision_line.outputs.sinks import check_installed, sink_maker
 from vision_line.parts.line_commands import LineCommands, SendPart
@@ -70,7 +72,7 @@ class OutputService:
             await self._apply(loaded.enabled)
             while True:
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(TURN_S):
+                    async with asyncio.timeout(to_next_turn_s(TURN_S)):  # with those that look for news
                         await asked.wait()
                 if change.is_due(asked=asked.is_set()):
                     asked.clear()
@@ -152,6 +154,7 @@ class OutputService:
             running.task.result()
         with suppress(RunError):  # it was said when it was noted; the next start repeats what was not
             running.delivery.note()
+            self._cursors.sync({name: running.delivery.state()})
 
     def _raise_faults(self) -> None:
         for running in self._running.values():
@@ -161,7 +164,8 @@ class OutputService:
     def _note(self) -> None:
         """Note how far each output is; where that fails for one it is said once, and the others are noted."""
         faults = [self._fault_of(running.delivery.note) for running in self._running.values()]
-        faults.append(self._fault_of(self._cursors.sync))
+        states = {name: running.delivery.state() for name, running in self._running.items()}
+        faults.append(self._fault_of(partial(self._cursors.sync, states)))
         said, self._faults = self._faults, {fault for fault in faults if fault}
         for fault in sorted(self._faults - said):
             logger.error("%s: what is sent now may be sent again", fault)

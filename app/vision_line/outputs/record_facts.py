@@ -64,13 +64,12 @@ class RecordFacts:
         row = self._connection.execute(_SIMULATOR, (number,)).fetchone()
         return row is not None and json.loads(row[0]).get("after") is not None
 
-    def event(self, entry: JournalEntry) -> EventDetails:
-        """Return what is known of the event, camera or image that an entry speaks of, and the entry does not say.
+    def event(self, entry: JournalEntry, body: Mapping[str, object]) -> EventDetails:
+        """Return what is known of the event, camera or image that an entry speaks of, and its `body` does not say.
 
         Raises:
             sqlite3.Error: as it comes.
         """
-        body = json.loads(entry.body)
         if body.get("withdrawn"):
             return self._before(entry)
         if entry.kind == Kind.EVIDENCE:

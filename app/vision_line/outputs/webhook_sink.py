@@ -18,7 +18,7 @@ import httpx
 from vision_line import __version__
 from vision_line.config.output_settings import WebhookOutput
 from vision_line.outputs.cloud_events import BATCHED, STRUCTURED, body_of, request_id, signed_headers
-from vision_line.outputs.message_sink import TURN_S, ShownState, SinkError, SinkTrouble
+from vision_line.outputs.message_sink import LONG_TURN_S, TURN_S, ShownState, SinkError, SinkTrouble
 from vision_line.outputs.notification import Notification
 from vision_line.outputs.tls import verified_context
 
@@ -37,11 +37,11 @@ class WebhookSink:
     """A client of one server; asks it nothing before there is a message."""
 
     connects = False
-    turn_s = TURN_S
 
     def __init__(self, settings: WebhookOutput) -> None:
         self._settings = settings
         self.window = settings.batch
+        self.turn_s = LONG_TURN_S if settings.batch > 1 else TURN_S  # requests are what costs: the fuller, the fewer
         self._client: httpx.AsyncClient | None = None
 
     async def connect(self) -> None:

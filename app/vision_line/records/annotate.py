@@ -26,6 +26,7 @@ from vision_line.frames import (
     Verdict,
 )
 from vision_line.ports import HostCopyable
+from vision_line.records.outlines import is_rectangle
 
 Bgr = tuple[int, int, int]
 
@@ -104,7 +105,7 @@ def _in_host_memory(frame: Frame) -> object:
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """A box (pixels of the image) with its words; `outline` are the corners of a rotated one."""
+    """A box (pixels of the image) with its words; `outline` are the corners of a rotated one, or around a mask."""
 
     xyxy: tuple[float, float, float, float]
     label: str
@@ -133,19 +134,35 @@ def draw_marks(image: Image, marks: Sequence[Mark], thickness: int | None = None
     `thickness` of each of the outline's rings is in pixels; by default it follows the image's size.
 
     The outline lies around the box, dark, light and coloured beside each other: on a board of any colour, and on one
-    whose defect it must not cover, one of them stands out.
+    whose defect it must not cover, one of them stands out. That of a mask lies on its edge.
     """
     thickness = thickness or max(1, round(min(image.shape[:2]) / 360))
     for mark in marks:
         x1, y1, x2, y2 = (int(np.clip(value, -1e4, 1e5)) for value in mark.xyxy)
-        for ring, colour in enumerate((mark.colour, LIGHT_COLOUR, DARK_COLOUR)):
-            away = thickness * ring + (thickness + 1) // 2
-            if mark.outline is None:
-                cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
-            else:
-                cv2.polylines(image, [_widened(mark.outline, away)], isClosed=True, color=colour, thickness=thickness)
+        if mark.outline is not None and not is_rectangle(mark.outline):
+            _draw_polygon(image, mark.outline, mark.colour, thickness)
+        else:
+            _draw_box(image, mark, (x1, y1, x2, y2), thickness)
         if mark.label:
             _draw_label(image, mark, (x1, y1 - 3 * thickness, y2 + 3 * thickness), thickness)
+
+
+def _draw_box(image: Image, mark: Mark, edges: tuple[int, int, int, int], thickness: int) -> None:
+    x1, y1, x2, y2 = edges
+    for ring, colour in enumerate((mark.colour, LIGHT_COLOUR, DARK_COLOUR)):
+        away = thickness * ring + (thickness + 1) // 2
+        if mark.outline is None:
+            cv2.rectangle(image, (x1 - away, y1 - away), (x2 + away, y2 + away), colour, thickness)
+        else:
+            cv2.polylines(image, [_widened(mark.outline, away)], isClosed=True, color=colour, thickness=thickness)
+
+
+def _draw_polygon(image: Image, outline: Outline, colour: Bgr, thickness: int) -> None:
+    """Draw the three rings on the edge itself: moved outwards, a ragged polygon would cross itself."""
+    corners = np.clip(np.array(outline, np.float64).reshape(-1, 1, 2), -1e4, 1e5)
+    points = np.rint(corners).astype(np.int32)
+    for rings, one in ((5, DARK_COLOUR), (3, LIGHT_COLOUR), (1, colour)):
+        cv2.polylines(image, [points], isClosed=True, color=one, thickness=rings * thickness)
 
 
 def _widened(outline: Outline, away: int) -> NDArray[np.int32]:

@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 from vision_line import __version__
 from vision_line.errors import ConfigError, RunError
+from vision_line.frames import Outline
 from vision_line.output_files import open_output, place_of, said_of
 from vision_line.ports import ProgressCallback
 from vision_line.records.columns import SqlValue, Table
@@ -41,11 +42,11 @@ _IMAGES = f"""SELECT t.event, t.run, t.camera, coalesce(t.picture_sequence, t.co
     {model_of_row("model_sha256")} AS model_sha256 {{wanted}} AND e.evidence <= ?
     AND (t.first_seen_utc, t.event) > (?, ?) ORDER BY t.first_seen_utc, t.event LIMIT ?"""
 
-_BOXES = """SELECT class, score, x1, y1, x2, y2, event_id, outline FROM detections
+_BOXES = """SELECT class, score, x1, y1, x2, y2, event_id, outline, area_px FROM detections
     WHERE run = ? AND camera = ? AND sequence = ? AND arrived_utc = ? ORDER BY detection"""
 
 #: Events whose box has no detection: a score below the threshold keeps an event going, and is no detection.
-_FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id, outline
+_FAINT = """SELECT run, camera, sequence, class, score, x1, y1, x2, y2, event_id, outline, area_px
     FROM events AS e WHERE NOT EXISTS (
     SELECT 1 FROM detections AS d WHERE d.run = e.run AND d.camera = e.camera AND d.sequence = e.sequence
     AND d.class = e.class AND max(abs(d.x1 - e.x1), abs(d.y1 - e.y1), abs(d.x2 - e.x2), abs(d.y2 - e.y2)) < 0.1)"""
@@ -218,13 +219,20 @@ def _add_annotations(found: CocoSet, boxes: list[sqlite3.Row]) -> None:
                 "image_id": image["id"],
                 "category_id": category,
                 "bbox": [x1, y1, x2 - x1, y2 - y1],
-                "area": (x2 - x1) * (y2 - y1) if outline is None else round(area_of(outline), 2),
+                "area": _area(box, outline, (x2 - x1) * (y2 - y1)),
                 "iscrowd": 0,
                 "segmentation": [] if outline is None else [outline],
                 "score": box["score"],
                 "event_id": box["event_id"],
             }
         )
+
+
+def _area(row: sqlite3.Row, outline: Outline | None, of_box: float) -> float:
+    """Return a mask's own area, holes and further parts counted; else that of the rotated or upright box."""
+    if row["area_px"] is not None:
+        return float(row["area_px"])
+    return of_box if outline is None else round(area_of(outline), 2)
 
 
 def _document_of(found: CocoSet) -> dict[str, object]:

@@ -97,7 +97,13 @@ _BOX = (
 
 
 _OUTLINE = _text(
-    "outline", "corners of a rotated box, JSON list x, y, x, y ...; the box is upright around it; empty: it is upright"
+    "outline",
+    "corners of a rotated box or around a mask, JSON list x, y, x, y ...; the box is upright around it; empty: none",
+)
+_MASK = (
+    _real("area_px", "area of the mask, pixels of the camera's frame; empty: no masks, or too many large ones at once"),
+    _real("centre_x", "middle of that area, from the left"),
+    _real("centre_y", "the same, from the top"),
 )
 
 
@@ -157,6 +163,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _real("last_score", "score of the latest observation"),
         *_box_of("last", "latest observation"),
         _OUTLINE,
+        *_MASK,
     ),
     Table.DETECTIONS: (
         *_CAMERA,
@@ -174,6 +181,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _RUN,
         _real("behind_ms", "how late it had arrived, milliseconds: what it waited in queues on the way"),
         _OUTLINE,
+        *_MASK,
     ),
     Table.COVERAGE: (
         *_CAMERA,
@@ -293,6 +301,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _real("probability", "with which its image was to be kept, 0 to 1"),
         *_file_of("image"),
         _OUTLINE,
+        *_MASK,
     ),
     Table.AUDITS: (
         *_CAMERA,
@@ -302,7 +311,7 @@ COLUMNS: dict[Table, tuple[ExportColumn, ...]] = {
         _real("probability", "with which this frame was drawn, 0 to 1"),
         _text(
             "detections",
-            "all that was found in it, a JSON list of objects with class, score, box, and outline if rotated",
+            "all that was found in it, a JSON list of objects: class, score, box; outline, area_px, centre if known",
         ),
         _integer("width", "width of the camera's frame, pixels"),
         _integer("height", "height of the camera's frame, pixels"),

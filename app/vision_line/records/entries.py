@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from vision_line.frames import (
+    MASK_BYTES,
     ClockStep,
     CoverageMinute,
     DefectEvent,
@@ -280,15 +281,23 @@ def without_frame_data(inspection: Inspection) -> Inspection:
     )
 
 
+def _bytes_of(events: Sequence[DefectEvent]) -> int:
+    # its own observation, the first and the last one may each have a mask
+    return 640 * len(events) + 3 * MASK_BYTES * sum(event.mask is not None for event in events)
+
+
 def estimated_bytes(entry: Entry) -> int:
     """Return about how many bytes of memory `entry` takes in a backlog."""
     match entry:
-        case InspectedEntry():
-            return 1000 + 32 * len(entry.inspection.detections) + 600 * len(entry.events)
+        case InspectedEntry() | AuditEntry():
+            found = entry.inspection.detections
+            of_each = 32 if found.masks is None else 32 + MASK_BYTES
+            events = entry.events if isinstance(entry, InspectedEntry) else ()
+            return 1020 + of_each * len(found) + _bytes_of(events)
         case CoverageEntry():
             return 200 + 500 * len(entry.minutes) + 300 * len(entry.intervals)
         case EventsEntry():
-            return 200 + 600 * len(entry.events)
+            return 200 + _bytes_of(entry.events)
         case StatesEntry():
             return 200 + 300 * len(entry.changes)
         case ConfigurationEntry():

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from vision_line.frames import DefectEvent, Observation
+from vision_line.frames import DefectEvent, MaskFigures, Observation
 from vision_line.records.file_tables import EVIDENCE
 from vision_line.records.outlines import outline_in
 from vision_line.records.reconciliation import check_folder, is_stored, mark_lost
@@ -96,13 +96,14 @@ def _observation_of(
     """Return the observation that the images show, as its detection was recorded."""
     number = paths.clean.removesuffix(".jpg").rpartition("-")[2]
     row = connection.execute(
-        "SELECT sequence, score, x1, y1, x2, y2, outline FROM detections"
+        "SELECT sequence, score, x1, y1, x2, y2, outline, area_px, centre_x, centre_y FROM detections"
         " WHERE run = ? AND camera = ? AND event_id = ? AND sequence = CAST(? AS INTEGER)",
         (run, camera, event_id, number),
     ).fetchone()
     if row is None:
         return None
-    return Observation(row[0], row[1], (row[2], row[3], row[4], row[5]), outline_in(row[6]))
+    mask = None if row[7] is None else MaskFigures(*row[7:10])
+    return Observation(row[0], row[1], (row[2], row[3], row[4], row[5]), outline_in(row[6]), mask)
 
 
 def _file_values(directory: Path, paths: EvidencePaths) -> tuple[object, ...]:

@@ -19,14 +19,16 @@ from vision_line.records.formats import iso_utc
 #: What stands before the first entry.
 NO_DIGEST = bytes(32)
 
-#: The format of a group of detections: which columns, in which order. In format 2, and there alone, rotated boxes have
-#: their outline behind the others.
-DETECTION_FORMAT, OUTLINE_FORMAT = 1, 2
+#: The format of a group of detections: which columns, in which order. From format 2 on rotated boxes have their outline
+#: behind the others; in format 3, and there alone, masks have area and centre behind that.
+DETECTION_FORMAT, OUTLINE_FORMAT, MASK_FORMAT = 1, 2, 3
 DETECTION_COLUMNS = (
     *("detection", "run", "camera", "station", "recipe", "sequence", "arrived_utc", "arrived_s", "camera_utc"),
     *("pts_s", "class", "score", "x1", "y1", "x2", "y2", "width", "height", "event_id", "latency_ms", "behind_ms"),
-    "outline",
+    *("outline", "area_px", "centre_x", "centre_y"),
 )
+_OUTLINE, _AREA = DETECTION_COLUMNS.index("outline"), DETECTION_COLUMNS.index("area_px")
+_NO_MASK = (None,) * len(DETECTION_COLUMNS[_AREA:])
 
 
 class Kind(StrEnum):
@@ -110,13 +112,24 @@ def chained(previous: bytes, entry: JournalEntry) -> bytes:
 
 
 def row_digest(row: Sequence[SqlValue]) -> bytes:
-    """Return the digest of a detection: the SHA-256 of its columns as a JSON list, without an outline that is NULL."""
-    return sha256(canonical(row if row[-1] is not None else row[:-1]).encode()).digest()
+    """Return the digest of a detection: the SHA-256 of its columns as a JSON list.
+
+    Without a mask's where all of these are NULL, and then without an outline that is too.
+    """
+    if tuple(row[_AREA:]) == _NO_MASK:  # all: what somebody writes into one of them alone is another row
+        row = row[: _OUTLINE if row[_OUTLINE] is None else _AREA]
+    return sha256(canonical(row).encode()).digest()
 
 
 def detection_format(rows: Iterable[Sequence[SqlValue]]) -> int:
     """Return the format of a group of detections."""
-    return DETECTION_FORMAT if all(row[-1] is None for row in rows) else OUTLINE_FORMAT
+    found = DETECTION_FORMAT
+    for row in rows:
+        if row[_AREA] is not None:
+            return MASK_FORMAT
+        if row[_OUTLINE] is not None:
+            found = OUTLINE_FORMAT
+    return found
 
 
 def group_digest(digests: Iterable[bytes]) -> str:

@@ -34,8 +34,9 @@ REPORT_ENTRIES = 20_000
 _ENTRIES = "SELECT number, run, kind, key, at_utc, body, digest FROM journal ORDER BY number"
 #: What the entry of a removal says beside its row.
 _OF_A_REMOVAL = frozenset({"removed", "digests"})
-#: What a column that came with a newer version has in rows of older ones.
-_ADDED = (None, "", 0)
+#: What a column that came with a newer version has in rows of older ones, by how its table declares that.
+_ADDED: Mapping[str | None, SqlValue] = {None: None, "''": "", "0": 0}
+_DECLARED = "SELECT name, dflt_value FROM pragma_table_info(?)"
 _NOT_ENDED = "SELECT run FROM runs WHERE ended_utc IS NULL"
 
 
@@ -177,6 +178,7 @@ class _TableCheck:
         self._highest_before = 0 if table.table in ENTERED_AT_ONCE else anchor.before.get(table.table, 0)
         self._not_ended = {run for (run,) in connection.execute(_NOT_ENDED)}
         self._columns = table.columns(connection)
+        self._declared: dict[str, str | None] = dict(connection.execute(_DECLARED, (table.table,)).fetchall())
 
     def problems(self) -> Iterator[_Problem]:
         """Return what does not fit."""
@@ -229,7 +231,7 @@ class _TableCheck:
         said = json.loads(body)  # by an older version it lacks columns, of a removal it has more
         more = _OF_A_REMOVAL if self._table.kind is Kind.REMOVAL else frozenset()
         if not said.keys() <= row.keys() | more or any(
-            row[column] not in _ADDED for column in row.keys() - said.keys()
+            row[column] != _ADDED.get(self._declared[column]) for column in row.keys() - said.keys()
         ):
             return False
         return all(said[column] == row[column] for column in said.keys() - more)

@@ -11,7 +11,16 @@ import numpy as np
 from vision_line.frames import Detections
 from vision_line.records.columns import SqlValue
 from vision_line.records.entries import AuditEntry, NearMissEntry, StoredImage
-from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql, outline_text, rounded
+from vision_line.records.statements import (
+    BOX_DIGITS,
+    MASK_COLUMNS,
+    SCORE_DIGITS,
+    insert_sql,
+    mask_object,
+    mask_values,
+    outline_text,
+    rounded,
+)
 
 _CAMERA = ("run", "camera", "station", "recipe")
 _IMAGE = ("path", "sha256", "bytes", "created_utc", "missing")
@@ -20,7 +29,16 @@ INSERT_NEAR_MISS = insert_sql(
     "near_misses",
     (
         *(*_CAMERA, "near_miss_id", "class", "score", "hits", "x1", "y1", "x2", "y2", "width", "height", "sequence"),
-        *("first_seen_utc", "first_seen_s", "last_seen_utc", "last_seen_s", "probability", *_IMAGE, "outline"),
+        *(
+            "first_seen_utc",
+            "first_seen_s",
+            "last_seen_utc",
+            "last_seen_s",
+            "probability",
+            *_IMAGE,
+            "outline",
+            *MASK_COLUMNS,
+        ),
     ),
     key=("run", "near_miss_id"),
 )
@@ -42,6 +60,7 @@ def near_miss_values(entry: NearMissEntry) -> tuple[SqlValue, ...]:
         *(candidate.hits, *rounded(candidate.best.xyxy, BOX_DIGITS), *candidate.size_wh, candidate.best.sequence),
         *(candidate.first_seen_utc, candidate.first_seen_s, candidate.last_seen_utc, candidate.last_seen_s),
         *(entry.probability, *_image_values(entry.image), outline_text(candidate.best.outline)),
+        *mask_values(candidate.best.mask),
     )
 
 
@@ -61,6 +80,7 @@ def _detections_json(found: Detections, class_name: Callable[[int], str]) -> str
         found.score.astype(np.float64).round(SCORE_DIGITS).tolist(),
         found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist(),
         map(found.outline, range(len(found))),
+        map(found.mask, range(len(found))),
         strict=True,
     )
     return json.dumps(
@@ -70,8 +90,9 @@ def _detections_json(found: Detections, class_name: Callable[[int], str]) -> str
                 "score": score,
                 "box": box,
                 **({} if outline is None else {"outline": rounded(outline, BOX_DIGITS)}),
+                **mask_object(mask),
             }
-            for number, score, box, outline in columns
+            for number, score, box, outline, mask in columns
         ],
         ensure_ascii=False,
     )

@@ -37,7 +37,15 @@ from vision_line.records.entries import (
 from vision_line.records.file_tables import FILE_TABLES
 from vision_line.records.review_rows import INSERT_AUDIT, INSERT_NEAR_MISS, audit_values, near_miss_values
 from vision_line.records.schema import DROPPED_COLUMNS
-from vision_line.records.statements import BOX_DIGITS, SCORE_DIGITS, insert_sql, outline_text, rounded
+from vision_line.records.statements import (
+    BOX_DIGITS,
+    MASK_COLUMNS,
+    SCORE_DIGITS,
+    insert_sql,
+    mask_values,
+    outline_text,
+    rounded,
+)
 
 Row = tuple[SqlValue, ...]
 Statement = tuple[str, list[Row]]
@@ -48,7 +56,7 @@ KnownCameras = tuple[Mapping[str, CameraLabels], Mapping[str, tuple[CameraRecord
 _CAMERA = ("run", "camera", "station", "recipe")
 _BOX = ("x1", "y1", "x2", "y2")
 _OBSERVATION = ("sequence", "score", *_BOX)
-_SHOWN = (*_OBSERVATION, "outline")
+_SHOWN = (*_OBSERVATION, "outline", *MASK_COLUMNS)
 _FIRST = tuple(f"first_{name}" for name in ("sequence", *_BOX))
 _LAST = tuple(f"last_{name}" for name in _OBSERVATION)
 
@@ -72,7 +80,7 @@ _INSERT_DETECTION = insert_sql(
     "detections",
     (
         *(*_CAMERA, "sequence", "arrived_utc", "arrived_s", "camera_utc", "pts_s", "class", "score", *_BOX),
-        *("width", "height", "event_id", "latency_ms", "behind_ms", "outline"),
+        *("width", "height", "event_id", "latency_ms", "behind_ms", "outline", *MASK_COLUMNS),
     ),
 )
 #: First sight, station and recipe stay those of the first row; the size stays known when a track ends without a frame.
@@ -83,7 +91,7 @@ _UPSERT_EVENT = (
         (
             *(*_CAMERA, "event_id", "class", "verdict", "phase", "ended", "score", "top_score", "hits", *_BOX),
             *("width", "height", "sequence", "first_seen_utc", "first_seen_s", "last_seen_utc", "last_seen_s"),
-            *("confirmed_sequence", *_FIRST, *_LAST, "outline"),
+            *("confirmed_sequence", *_FIRST, *_LAST, "outline", *MASK_COLUMNS),
         ),
         key=("run", "event_id"),
         keep=(
@@ -237,14 +245,15 @@ class RowMaker:
             found.xyxy.astype(np.float64).round(BOX_DIGITS).tolist(),
             event_of_each(found, entry.events, frame.sequence),
             map(outline_text, map(found.outline, range(len(found)))),
+            map(mask_values, map(found.mask, range(len(found)))),
             strict=True,
         )
         return [
             (
                 *(*self._of(frame.camera), *taken, self._class_name(number), score, *xyxy, *frame.size_wh),
-                *(event, latency_ms, behind_ms, outline),
+                *(event, latency_ms, behind_ms, outline, *mask),
             )
-            for number, score, xyxy, event, outline in columns
+            for number, score, xyxy, event, outline, mask in columns
         ]
 
     def _event_row(self, event: DefectEvent, size_wh: tuple[int, int] | None, frame: int) -> Row:
@@ -258,7 +267,7 @@ class RowMaker:
                 *rounded(event.first_observation.xyxy, BOX_DIGITS),
                 *_observation_values(event.last_observation),
             ),
-            outline_text(event.outline),
+            *(outline_text(event.outline), *mask_values(event.mask)),
         )
 
     def _events(self, entry: EventsEntry) -> Iterator[Statement]:
@@ -365,7 +374,7 @@ class RowMaker:
 
 def image_row(run: int, event_id: str, observation: Observation) -> Row:
     """Return the values of `SET_IMAGE`."""
-    shown = (*_observation_values(observation), outline_text(observation.outline))
+    shown = (*_observation_values(observation), outline_text(observation.outline), *mask_values(observation.mask))
     return (observation.sequence, *shown, run, event_id)
 
 

@@ -3,8 +3,9 @@
 
 One SQLite file holds every run of a record directory. Columns that end in `_utc` are seconds since the Unix epoch,
 columns that end in `_s` are seconds of the monotonic clock and comparable within one run only. Boxes are pixels of the
-camera's frame; `outline` has the corners of a rotated one, NULL: it is upright. A row that a camera caused bears the
-camera's station and recipe as they were at that moment.
+camera's frame; `outline` has the corners of a rotated one or around a mask, whose area and middle `area_px`, `centre_x`
+and `centre_y` are; NULL: there is only the upright box. A row that a camera caused bears the camera's station and
+recipe as they were at that moment.
 """
 
 from __future__ import annotations
@@ -21,13 +22,14 @@ from vision_line.frames import DropCause
 from vision_line.records.file_identity import FileIdentity
 from vision_line.records.journal_writer import JournalWriter, begin_journal
 from vision_line.records.schema_check import schema_problems
+from vision_line.records.statements import MASK_COLUMNS
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "records.sqlite"
 
 #: Raise it with every change of the tables, and give `MIGRATIONS` the way from the version before.
-SCHEMA_VERSION = 8
+SCHEMA_VERSION = 9
 
 #: "vlin": tells our files from other people's SQLite files.
 APPLICATION_ID = 0x766C696E
@@ -100,8 +102,9 @@ _NEAR_MISSES = f"""CREATE TABLE near_misses (
         hits INTEGER NOT NULL, {_BOX}, width INTEGER NOT NULL, height INTEGER NOT NULL, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
         last_seen_s REAL NOT NULL, probability REAL NOT NULL, {_FILE}, {_FATE}, UNIQUE (run, near_miss_id)) STRICT"""
-#: As schema 8 has it.
-_NEAR_MISSES_WITH_OUTLINES = _NEAR_MISSES.replace(", UNIQUE", ", outline TEXT, UNIQUE")
+_MASK_COLUMNS = tuple(f"{name} REAL" for name in MASK_COLUMNS)
+#: As schema 9 has it.
+_NEAR_MISSES_WITH_MASKS = _NEAR_MISSES.replace(", UNIQUE", f", outline TEXT, {', '.join(_MASK_COLUMNS)}, UNIQUE")
 
 #: Inspected frames drawn at random; `detections` is a JSON list of all that was found in it.
 _AUDITS = f"""CREATE TABLE audits (
@@ -126,14 +129,14 @@ _TABLES = (
         detection INTEGER PRIMARY KEY, {_CAMERA}, sequence INTEGER NOT NULL, arrived_utc REAL NOT NULL,
         arrived_s REAL NOT NULL, camera_utc REAL, pts_s REAL, class TEXT NOT NULL, score REAL NOT NULL, {_BOX},
         width INTEGER NOT NULL, height INTEGER NOT NULL, event_id TEXT, latency_ms REAL NOT NULL,
-        behind_ms REAL NOT NULL DEFAULT 0, outline TEXT) STRICT""",
+        behind_ms REAL NOT NULL DEFAULT 0, outline TEXT, {", ".join(_MASK_COLUMNS)}) STRICT""",
     f"""CREATE TABLE events (
         event INTEGER PRIMARY KEY, {_CAMERA}, event_id TEXT NOT NULL, class TEXT NOT NULL, verdict TEXT NOT NULL,
         phase TEXT NOT NULL, ended INTEGER NOT NULL, score REAL NOT NULL, top_score REAL NOT NULL,
         hits INTEGER NOT NULL, {_BOX}, width INTEGER, height INTEGER, sequence INTEGER NOT NULL,
         first_seen_utc REAL NOT NULL, first_seen_s REAL NOT NULL, last_seen_utc REAL NOT NULL,
         last_seen_s REAL NOT NULL, confirmed_sequence INTEGER NOT NULL,
-        {", ".join(_OBSERVATION_COLUMNS)}, outline TEXT, UNIQUE (run, event_id)) STRICT""",
+        {", ".join(_OBSERVATION_COLUMNS)}, outline TEXT, {", ".join(_MASK_COLUMNS)}, UNIQUE (run, event_id)) STRICT""",
     _COVERAGE,
     f"""CREATE TABLE not_inspected (
         interval INTEGER PRIMARY KEY, {_CAMERA}, interval_id TEXT NOT NULL, cause TEXT NOT NULL,
@@ -150,7 +153,7 @@ _TABLES = (
     _REMOVALS,
     _JOURNAL,
     _CLIPS,
-    _NEAR_MISSES_WITH_OUTLINES,
+    _NEAR_MISSES_WITH_MASKS,
     _AUDITS,
 )
 
@@ -220,6 +223,11 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE cameras ADD COLUMN inspected_utc REAL",
     ),
     7: tuple(f"ALTER TABLE {table} ADD COLUMN outline TEXT" for table in ("detections", "events", "near_misses")),
+    8: tuple(
+        f"ALTER TABLE {table} ADD COLUMN {column}"
+        for table in ("detections", "events", "near_misses")
+        for column in _MASK_COLUMNS
+    ),
 }
 #: What makes a new file; a migrated one has the same, its columns in another order.
 OBJECTS = (*_TABLES, *_INDICES)

@@ -70,7 +70,7 @@ _SETTINGS = "SELECT run, name, since_utc, settings FROM cameras ORDER BY run, na
 
 @dataclass(frozen=True, slots=True)
 class LineBox:
-    """What the line found in the image: class, score, edges in its pixels; `outline` are a rotated box's corners."""
+    """What the line found in the image: class, score, edges in its pixels; `outline` are corners within them."""
 
     class_name: str
     score: float

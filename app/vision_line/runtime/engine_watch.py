@@ -8,7 +8,8 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 from vision_line.errors import DeviceError, RunError
 from vision_line.records.formats import iso_utc
@@ -21,9 +22,14 @@ ASK_EVERY_S = 10.0
 _SLEPT_S = 1.0
 #: A proof that takes longer is said to hang, and again after twice as long, in seconds.
 HANGS_S = 60.0
+#: How long the last proof may take, in seconds: who ends a run waits for it.
+LAST_S = 10.0
 
 #: Hears from when to when, by the wall clock, what was inspected may be wrong, and why.
 Doubt = Callable[[float, float, str], None]
+
+#: Waits for a proof that another thread makes; may come back before it is done.
+_Waiting = Callable[["asyncio.Future[str]"], Awaitable[None]]
 
 
 def _boot_s() -> float:
@@ -34,47 +40,86 @@ def _asleep_s() -> float:
     return _boot_s() - time.monotonic()
 
 
-async def watch_engines(
-    prove: Callable[[], str],
-    doubt: Doubt,
-    *,
-    every_s: float = PROVE_EVERY_S,
-    ask_every_s: float = ASK_EVERY_S,
-    hangs_s: float = HANGS_S,
-    asleep_s: Callable[[], float] = _asleep_s,
-    clock_utc: Callable[[], float] = time.time,
-) -> None:
-    """Have the engines proven again and again, until cancelled; `prove` says what is wrong, "" where nothing is.
+class EngineWatch:
+    """Has the engines of a run proven again and again, and once more at its end. Lives in the event loop's thread."""
 
-    It is called in a thread that nobody waits for at the end: an engine may hang. `doubt` hears from when to when it
-    may be wrong what was inspected. A proof that cannot be made now, a `DeviceError`, is made the next time.
+    def __init__(
+        self,
+        prove: Callable[[], str],
+        doubt: Doubt,
+        *,
+        asleep_s: Callable[[], float] = _asleep_s,
+        clock_utc: Callable[[], float] = time.time,
+    ) -> None:
+        """Begin with engines that were just proven; `prove` says what is wrong, "" where nothing is.
 
-    Raises:
-        RunError: an engine computes wrongly that was right before, or failed.
-    """
-    right_utc, right_s = clock_utc(), _boot_s()
-    while True:
-        await _wait(every_s, ask_every_s, asleep_s)
-        began_utc, began_s = clock_utc(), _boot_s()
+        It is called in a thread that nobody waits for at the end: an engine may hang. `doubt` hears from when to when
+        it may be wrong what was inspected.
+        """
+        self._prove = prove
+        self._doubt = doubt
+        self._asleep_s = asleep_s
+        self._clock_utc = clock_utc
+        self._right_utc, self._right_s = clock_utc(), _boot_s()
+        self._was_wrong = False
+
+    async def run(
+        self, *, every_s: float = PROVE_EVERY_S, ask_every_s: float = ASK_EVERY_S, hangs_s: float = HANGS_S
+    ) -> None:
+        """Prove until cancelled. A proof that cannot be made now, a `DeviceError`, is made the next time.
+
+        Raises:
+            RunError: an engine computes wrongly that was right before, or failed.
+        """
+        while True:
+            await _wait(every_s, ask_every_s, self._asleep_s)
+            await self._prove_once(partial(_until_done, self, hangs_s))
+
+    async def prove_last(self, timeout_s: float = LAST_S) -> bool:
+        """Prove once more when nothing is inspected any more and the engines are still open; not after a fault.
+
+        Returns whether the proof has ended; one that hangs is still inside the engines.
+
+        Raises:
+            RunError: as `run`.
+        """
+        return self._was_wrong or await self._prove_once(partial(_until_late, self, timeout_s))
+
+    @property
+    def right_since(self) -> str:
+        """Return when the last proof that held began, in UTC."""
+        return iso_utc(self._right_utc)
+
+    async def _prove_once(self, wait: _Waiting) -> bool:
+        """Prove, and return whether the proof has ended."""
+        began_utc, began_s = self._clock_utc(), _boot_s()
         try:
-            fault = await _in_a_thread(prove, right_utc, hangs_s)
+            fault = await _in_a_thread(self._prove, wait)
         except DeviceError as exc:
-            since = iso_utc(right_utc)
+            since = self.right_since
             logger.warning("the engines cannot be proven now, what was inspected since %s is unproven: %s", since, exc)
-            continue
+            return True
         except RunError as exc:
             fault = str(exc)
+        if fault is None:
+            return False
         if fault:
-            now_utc, passed_s = clock_utc(), _boot_s() - right_s
-            # both as the clock was and as it is: what was inspected before a step has the times of before
-            since_utc, until_utc = min(right_utc, now_utc - passed_s), max(now_utc, right_utc + passed_s)
-            words = f"{fault}; what was inspected since {iso_utc(since_utc)} may be wrong"
-            try:
-                doubt(since_utc, until_utc, fault)
-            except RunError as exc:  # the disk is full or gone: then this is the only place that says it
-                raise RunError(f"{words}, which the records do not say: {exc}") from exc
-            raise RunError(words)
-        right_utc, right_s = began_utc, began_s
+            self._was_wrong = True
+            self._enter_doubt(fault)
+        self._right_utc, self._right_s = began_utc, began_s
+        return True
+
+    def _enter_doubt(self, fault: str) -> None:
+        """Enter the doubt and end the run."""
+        # both as the clock was and as it is: what was inspected before a step has the times of before
+        now_utc, passed_s = self._clock_utc(), _boot_s() - self._right_s
+        since_utc, until_utc = min(self._right_utc, now_utc - passed_s), max(now_utc, self._right_utc + passed_s)
+        words = f"{fault}; what was inspected since {iso_utc(since_utc)} may be wrong"
+        try:
+            self._doubt(since_utc, until_utc, fault)
+        except RunError as exc:  # the disk is full or gone: then this is the only place that says it
+            raise RunError(f"{words}, which the records do not say: {exc}") from exc
+        raise RunError(words)
 
 
 async def _wait(every_s: float, ask_every_s: float, asleep_s: Callable[[], float]) -> None:
@@ -86,7 +131,8 @@ async def _wait(every_s: float, ask_every_s: float, asleep_s: Callable[[], float
         await asyncio.sleep(min(ask_every_s, left_s))
 
 
-async def _in_a_thread(call: Callable[[], str], right_utc: float, hangs_s: float) -> str:
+async def _in_a_thread(call: Callable[[], str], wait: _Waiting) -> str | None:
+    """Return what `call` says in a thread of its own, None where `wait` came back before it did."""
     loop = asyncio.get_running_loop()
     outcome: asyncio.Future[str] = loop.create_future()
 
@@ -109,12 +155,26 @@ async def _in_a_thread(call: Callable[[], str], right_utc: float, hangs_s: float
 
     threading.Thread(target=work, name="engine proof", daemon=True).start()
     try:
-        while not outcome.done():
-            await asyncio.wait([outcome], timeout=hangs_s)
-            if not outcome.done():
-                since = iso_utc(right_utc)
-                logger.error("the engines do not end their proof; what was inspected since %s is unproven", since)
-                hangs_s *= 2
-        return outcome.result()
+        await wait(outcome)
+        return outcome.result() if outcome.done() else None
     finally:
         outcome.cancel()  # where the run is over nobody asks any more
+
+
+async def _until_done(watch: EngineWatch, hangs_s: float, outcome: asyncio.Future[str]) -> None:
+    """Wait for a proof however long it takes, and say again and again that it hangs."""
+    while not outcome.done():
+        await asyncio.wait([outcome], timeout=hangs_s)
+        if not outcome.done():
+            logger.error(
+                "the engines do not end their proof; what was inspected since %s is unproven", watch.right_since
+            )
+            hangs_s *= 2
+
+
+async def _until_late(watch: EngineWatch, timeout_s: float, outcome: asyncio.Future[str]) -> None:
+    """Wait for the last proof, but not for ever."""
+    await asyncio.wait([outcome], timeout=timeout_s)
+    if not outcome.done():
+        since = watch.right_since
+        logger.error("the engines did not end their last proof; what was inspected since %s is unproven", since)

@@ -12,6 +12,7 @@ from typing import Any
 
 from vision_line.devices.several_models import SeveralModels
 from vision_line.ports import DeviceLoad
+from vision_line.runtime.engine_watch import EngineWatch
 from vision_line.runtime.run_device import DeviceFitter
 from vision_line.scheduler import Scheduler
 
@@ -71,28 +72,62 @@ class LiveInspection:
     scheduler: Scheduler
     load_watch: LoadWatch
     fitter: DeviceFitter
+    engine_watch: EngineWatch
     helpers: Sequence[asyncio.Task[None]]
 
     async def drain(self, forced: asyncio.Event) -> None:
-        """Let what is in flight be recorded; `forced` or a device that hangs ends the waiting."""
+        """Let what is in flight be recorded, and prove the engines once more; `forced` or what hangs ends the waiting.
+
+        Raises:
+            RunError: an engine that was right computes wrongly now.
+        """
         for helper in self.helpers:
             helper.cancel()
         self.load_watch.close()
         self.scheduler.stop()
-        ended: asyncio.Future[Any] = asyncio.wrap_future(self.scheduler.outcome)
-        waited: asyncio.Future[Any] = asyncio.ensure_future(forced.wait())
-        await asyncio.wait({ended, waited}, timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
-        waited.cancel()
+        ended = asyncio.wrap_future(self.scheduler.outcome)
+        await _unless(forced, ended, DRAIN_S)
         self.scheduler.abort()
         if not ended.done():  # unless it is stuck inside the device, it books what it leaves undone and is gone
             await asyncio.wait({ended}, timeout=ABORT_S)
-        if ended.done():
-            # Its error ends the run through `outcome_of`; looked at here, it is not reported as forgotten as well.
-            ended.exception()
-            self.device.close()
-        else:
-            # Its thread is still inside the device: closing that under its feet would crash, the exit frees it.
+        if not ended.done():
             logger.warning("stopped at once: frames under way have no result")
+            return  # its thread is still inside the device: closing that under its feet would crash, the exit frees it
+        is_idle = True
+        try:
+            # Its error ends the run through `outcome_of`; looked at here, it is not reported as forgotten as well.
+            if ended.exception() is None:
+                is_idle = await self._prove_last(forced)
+        finally:
+            if is_idle:
+                self.device.close()
+
+    async def _prove_last(self, forced: asyncio.Event) -> bool:
+        """Prove the engines once more, until the end is `forced`: who asks twice waits for no proof.
+
+        Returns whether no proof is inside the device any more.
+
+        Raises:
+            RunError: an engine that was right computes wrongly now.
+        """
+        if forced.is_set():
+            return True
+        proof = asyncio.ensure_future(self.engine_watch.prove_last())
+        try:
+            await _unless(forced, proof)
+            if proof.done():
+                return proof.result()
+            logger.warning("stopped at once: what was inspected since %s is unproven", self.engine_watch.right_since)
+            return False
+        finally:
+            proof.cancel()
+
+
+async def _unless(forced: asyncio.Event, work: asyncio.Future[Any], timeout_s: float | None = None) -> None:
+    """Wait until `work` is done, but not longer than until the end is `forced`, nor than `timeout_s`."""
+    waited = asyncio.ensure_future(forced.wait())
+    await asyncio.wait([work, waited], timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+    waited.cancel()
 
 
 async def outcome_of(scheduler: Scheduler) -> None:

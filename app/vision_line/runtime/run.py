@@ -28,7 +28,7 @@ from vision_line.runtime.camera_manager import CameraManager, CameraModel, Share
 from vision_line.runtime.companion import companion_alarms
 from vision_line.runtime.configuration_record import configuration_change, recipe_models
 from vision_line.runtime.decode_watch import DecodeWatch
-from vision_line.runtime.engine_watch import watch_engines
+from vision_line.runtime.engine_watch import EngineWatch
 from vision_line.runtime.feed_snapshots import offer_snapshots
 from vision_line.runtime.first_inspections import FirstInspections
 from vision_line.runtime.fleet_follower import FleetFollower
@@ -340,15 +340,16 @@ class Run:
         self._ledger.device_is_ready()
         decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
         load_watch = LoadWatch(device.sample, self._metrics.device_loads)
+        engine_watch = EngineWatch(device.prove_again, self._setup.log.write_doubt)
         helpers = [
             tasks.create_task(followers[0].run(), name="configuration"),
             tasks.create_task(followers[1].run(), name="recipes"),
             tasks.create_task(fitter.run(), name="device"),
             tasks.create_task(decode_watch.run(), name="decoding"),
-            tasks.create_task(watch_engines(device.prove_again, self._setup.log.write_doubt), name="engines"),
+            tasks.create_task(engine_watch.run(), name="engines"),
         ]
         tasks.create_task(outcome_of(scheduler), name="scheduler")
-        return LiveInspection(device, scheduler, load_watch, fitter, helpers)
+        return LiveInspection(device, scheduler, load_watch, fitter, engine_watch, helpers)
 
     def _describe_recipe_models(self, device: SeveralModels, loaded: LoadedConfig, models: RunModels) -> None:
         """Say which models are open beside the run's own, and what proved them."""

@@ -315,7 +315,7 @@ def parting_words(totals: RunTotals) -> str:
     worst = sorted(missing_s.items(), key=lambda item: -item[1])
     causes = ", ".join(f"{cause} {seconds:.0f} s" for cause, seconds in worst)
     percent = f"{share:.1f} %" if share >= LEAST_SHOWN_PERCENT else f"less than {LEAST_SHOWN_PERCENT:g} %"
-    words = f"not inspected for {percent} of the cameras' time since the device was ready: {causes}"
+    words = f"not inspected for {percent} of the cameras' time, beside start and end: {causes}"
     lacking = _lacking(totals) if {CAPACITY, DECODING} & missing_s.keys() else ""
     return f"{words}; {lacking}" if lacking else words
 

@@ -24,8 +24,10 @@ from vision_line.devices.cpu.openvino_engine import float_outputs
 from vision_line.devices.cuda.proven_engine import FP16_TOLERANCE
 from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
 from vision_line.devices.model.bundle import BUNDLE_FILE, WHOLLY_FLOAT16, Bundle, BundleProof, BundleVariant
+from vision_line.devices.model.heads import HeadOutput, SegmentOutput
 from vision_line.devices.model.model import Model, open_model
 from vision_line.devices.model.proof import MAX_PROOF_BYTES, Images, Proof, drawn_images, pack_proof, shaped
+from vision_line.devices.model.tasks import GPU_TASKS
 from vision_line.devices.preprocessing.definition import normalise
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
@@ -109,10 +111,10 @@ class Proven:
 def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None, float_onnx: Path | None = None) -> Proven:
     """Add the other variants to a bundle with a model in the canonical encoding, and a proof of all variants to any.
 
-    These are the unsigned one for processors without VNNI, and for GPUs one with float16 between its pairs and one with
-    INT8 weights alone; and where `float_onnx`, the file that was quantized, is given, that one in float16, unless it
-    finds other things. What the bundle has is left as it is; its model file is never touched. `candidates` are what the
-    proof's images are chosen from where there is none yet, None: drawn ones.
+    These are the unsigned one for processors without VNNI, and for GPUs, where these run such models, one with float16
+    between its pairs and one with INT8 weights alone; and where `float_onnx`, the file that was quantized, is given,
+    that one in float16, unless it finds other things. What the bundle has is left as it is; its model file is never
+    touched. `candidates` are what the proof's images are chosen from where there is none yet, None: drawn ones.
 
     Raises:
         ModelError: no bundle, a model that cannot be executed or that finds too little, or a folder that cannot be
@@ -122,9 +124,11 @@ def prove_bundle(folder: Path, candidates: Sequence[ImageRGB] | None = None, flo
     if model.bundle is None:
         raise ModelError(f"{folder}: expected a bundle's folder")
     files = {variant.name: variant.path for variant in (*model.variants, *model.gpu_variants)}
-    is_canonical = SIGNED.name in files
-    missing = [name for name in _WRITERS if is_canonical and name not in files]
-    left_out, wants_float16 = "", float_onnx is not None and is_canonical and WHOLLY_FLOAT16 not in files
+    is_canonical, for_gpus = SIGNED.name in files, model.head.task in GPU_TASKS
+    wanted = _WRITERS if for_gpus else (UNSIGNED.name,)
+    missing = [name for name in wanted if is_canonical and name not in files]
+    left_out = "" if float_onnx is None or for_gpus else f"GPUs do not run models for the task {str(model.head.task)!r}"
+    wants_float16 = float_onnx is not None and for_gpus and is_canonical and WHOLLY_FLOAT16 not in files
     added: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory(prefix="vision-line-prove-") as work:
         for name in missing:
@@ -209,9 +213,14 @@ def _difference(model: Model, proof: Proof, path: Path) -> str:
     return ""
 
 
-def _outputs(session: OnnxSession, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[NDArray[np.float32]]:
+def _outputs(session: OnnxSession, images: NDArray[np.uint8], shape_hw: ShapeHW) -> list[HeadOutput]:
     """Return the output of each of `images` (n, h, w, 3) at an input shape, without the batch axis."""
-    return [np.asarray(session.run(normalise(image)[0])[0][0], np.float32) for image in shaped(images, shape_hw)]
+    return [_head_output(session.run(normalise(image)[0])) for image in shaped(images, shape_hw)]
+
+
+def _head_output(found: Sequence[NDArray[np.float32]]) -> HeadOutput:
+    places, *prototypes = (np.asarray(output[0], np.float32) for output in found)
+    return SegmentOutput(places, prototypes[0]) if prototypes else places
 
 
 def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Sequence[ImageRGB]) -> list[int]:
@@ -234,7 +243,7 @@ def _steady(model: Model, path: Path, seen: Sequence[Reference], candidates: Seq
     return list(range(len(seen)))
 
 
-def _agrees(model: Model, reference: Reference, outputs: Sequence[NDArray[np.float32]]) -> bool:
+def _agrees(model: Model, reference: Reference, outputs: Sequence[HeadOutput]) -> bool:
     return compare(reference, model.head, len(model.classes), model.nms_iou, outputs, Tolerance()).holds
 
 
@@ -261,7 +270,7 @@ def _small_enough(images: Images) -> Images:
     return np.ascontiguousarray(images)
 
 
-def _reference(model: Model, outputs: Sequence[NDArray[np.float32]]) -> Reference:
+def _reference(model: Model, outputs: Sequence[HeadOutput]) -> Reference:
     return reference_of(model.head, len(model.classes), model.nms_iou, outputs)
 
 

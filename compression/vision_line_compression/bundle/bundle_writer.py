@@ -19,6 +19,7 @@ from vision_line.devices.model.bundle import (
     BundleThresholds,
 )
 from vision_line.devices.model.model import DEFAULT_NMS_IOU, DEFAULT_SCORE, open_model
+from vision_line.devices.model.tasks import GPU_TASKS, task_problem
 from vision_line.devices.preprocessing.definition import DEFINITION
 from vision_line.errors import ModelError
 from vision_line_compression.files import faults_of
@@ -102,9 +103,12 @@ def write_float16_bundle(source: Path, folder: Path) -> Path:
     that the other did not pass.
 
     Raises:
-        ModelError: `source` cannot be used, or not become half; or `folder` exists or cannot be written.
+        ModelError: `source` cannot be used, is for a task that GPUs do not run, or cannot become half; or `folder`
+        exists or cannot be written.
     """
     model = open_model(source)
+    if problem := task_problem(model.head.task, GPU_TASKS):
+        raise ModelError(f"{source}: {problem} in float16, which is for GPUs")
     lineage = {} if model.bundle is None else model.bundle.lineage
     if folder.exists():
         raise ModelError(f"{folder}: expected a folder that does not exist yet")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
 from vision_line.ports import ShapeHW
@@ -24,7 +25,7 @@ CELL = 8.0
 #: Share of such boxes in a split that is worth a warning.
 _MANY_SMALL = 0.01
 
-#: Share of rotated boxes in a split from which on it was made for models of them.
+#: Share of labels of a kind in a split from which on it was made for models of that.
 _MOSTLY = 0.5
 
 _Contents = dict[bytes, list[LabelledImage]]  # images by the hash of their bytes
@@ -54,8 +55,8 @@ def data_warnings(
 ) -> Iterator[str]:
     """Yield a sentence for what is legal in a data set and hardly meant.
 
-    That is each folder of a split whose images have no label file; each split whose labels are of the other kind of
-    boxes, rotated or upright, than the one it was opened for; each split without boxes of some classes, with
+    That is each folder of a split whose images have no label file; each split whose labels are of another kind, upright
+    or rotated boxes or masks, than the one it was opened for; each split without boxes of some classes, with
     images that are there several times or are cut off, or with many boxes too small for the input `shapes_hw`; and each
     two splits that share images. Splits of the same name in the data set are one. Images are the same where their bytes
     are, under any name. `calibration` are images of their own, which may be those that train, and no others.
@@ -110,11 +111,19 @@ def _missing_labels(name: str, dataset: Dataset) -> Iterator[str]:
 def _other_kind_of_labels(name: str, dataset: Dataset) -> Iterator[str]:
     boxes = sum(len(image.class_id) for image in dataset.images)
     turned = sum(image.turned for image in dataset.images)
-    if all(image.rotated is None for image in dataset.images):
+    task = next((image.task for image in dataset.images), ModelTask.DETECT)
+    if task is ModelTask.DETECT:
         if turned > _MOSTLY * boxes:
             yield (
                 f"{dataset.source}: {name}: {turned} of {boxes} boxes are labelled by four corners of a rotated box, "
                 "and the model is one of upright boxes: it learns the upright box around each"
+            )
+    elif task is ModelTask.SEGMENT:
+        rectangles = boxes - sum(image.outlined for image in dataset.images)
+        if rectangles > _MOSTLY * boxes:
+            yield (
+                f"{dataset.source}: {name}: {rectangles} of {boxes} labels are upright boxes, and the model is one of "
+                "masks: it learns masks that fill their boxes; expected lines of a class and a polygon"
             )
     elif boxes and not turned:
         yield (
@@ -158,7 +167,8 @@ def _repeated_images(name: str, dataset: Dataset, contents: _Contents) -> Iterat
 
 def _boxes_of(image: LabelledImage) -> tuple[bytes, ...]:
     boxes = image.xyxy if image.rotated is None else image.rotated
-    return boxes.tobytes(), image.class_id.tobytes()
+    polygons = [polygon.tobytes() for polygon in image.polygons] if image.task is ModelTask.SEGMENT else []
+    return boxes.tobytes(), image.class_id.tobytes(), *polygons
 
 
 def _cut_off_images(name: str, dataset: Dataset) -> Iterator[str]:

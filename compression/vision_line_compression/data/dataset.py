@@ -23,6 +23,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 
 from vision_line.devices.model.bundle import check_class_names
 from vision_line.devices.model.rotated_boxes import RotatedBoxes
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ConfigError
 from vision_line.frames import Boxes, ClassIds
 
@@ -65,8 +66,10 @@ class LabelledImage:
     """An image file and its true boxes: `xyxy` (n, 4) in pixels of the image, `class_id` (n,).
 
     `rotated` (n, 5) are the boxes as rotated ones, where they were asked for: `xyxy` are then the upright ones around
-    them, and `polygons` the corners as they were labelled. `turned` counts the boxes that were labelled by four corners
-    of no upright rectangle. A JPEG file that is `cut_off` decodes, grey where its end is missing.
+    them. `polygons` are the corners as they were labelled, for a `task` of rotated boxes or of masks: those of its
+    objects, boxes being rectangles. `turned` counts the boxes that were labelled by four corners of no upright
+    rectangle, `outlined` those by any polygon that is none. A JPEG file that is `cut_off` decodes, grey where its end
+    is missing.
     """
 
     path: Path
@@ -77,6 +80,8 @@ class LabelledImage:
     rotated: RotatedBoxes | None = None
     polygons: tuple[Polygon, ...] = ()
     turned: int = 0
+    outlined: int = 0
+    task: ModelTask = ModelTask.DETECT
 
     @property
     def sides_wh(self) -> Boxes:
@@ -119,21 +124,23 @@ class Dataset:
             digest.update(hashlib.sha256(image.path.read_bytes()).digest())
             digest.update(image.xyxy.tobytes() + image.class_id.tobytes())
             digest.update(b"" if image.rotated is None else image.rotated.tobytes())
+            if image.task is ModelTask.SEGMENT:
+                digest.update(b"".join(polygon.tobytes() for polygon in image.polygons))
         return digest.hexdigest()
 
 
-def open_dataset(data_yaml: Path, split: str, *, rotated: bool = False) -> Dataset:
+def open_dataset(data_yaml: Path, split: str, *, task: ModelTask = ModelTask.DETECT) -> Dataset:
     """Read the split (`train`, `val` or `test`) of a data set in Ultralytics' YOLO layout.
 
     `data.yaml` names the classes (`names`, or only their number `nc`) and for each split a folder, a list file or some
     of these, relative to `path` or to its own folder. As in Ultralytics, `validation` stands for `val`, of a single
     `../A` that is not there `A` is tried, which files from Roboflow need, and a relative `path` may also begin in the
     working directory or in Ultralytics' folder of data sets. Lines of a list begin in its folder, in `path`, or in the
-    working directory. What is there first counts. The labels of `.../images/A.jpg` are
-    `.../labels/A.txt`: a line is `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding
-    box counts; `rotated`: also the smallest rectangle of any angle around it, of four corners the rotated box as
-    Ultralytics labels it), in shares of the image; an image without label file has no object. Repeated lines count
-    once. What tools' rounding puts a hundredth outside the image is cut off at its edge.
+    working directory. What is there first counts. The labels of `.../images/A.jpg` are `.../labels/A.txt`: a line is
+    `class cx cy w h` or `class x1 y1 x2 y2 x3 y3 ...` (a polygon, of which the bounding box counts; for the `task` of
+    rotated boxes also the smallest rectangle of any angle around it, of four corners the rotated box as Ultralytics
+    labels it; for that of masks the polygon itself), in shares of the image; an image without label file has no object.
+    Repeated lines count once. What tools' rounding puts a hundredth outside the image is cut off at its edge.
 
     Raises:
         ConfigError: naming every fault of the file, of the images' headers and of the labels that was found.
@@ -145,7 +152,7 @@ def open_dataset(data_yaml: Path, split: str, *, rotated: bool = False) -> Datas
     classes = _class_names(data_yaml, text, faults)
     paths = sorted(set(_split_files(data_yaml, text, split, faults)))
     count = len(classes) or None
-    images = [image for path in paths if (image := _read_image(path, count, faults, rotated=rotated)) is not None]
+    images = [image for path in paths if (image := _read_image(path, count, faults, task)) is not None]
     if not faults and not images:
         faults.append(f"{data_yaml}: {split}: expected images, found none")
     if faults:
@@ -282,11 +289,11 @@ def _without_parent(root: Path, entry: str) -> str:
     return shorter if not (root / entry).exists() and (root / shorter).exists() else entry
 
 
-def _read_image(path: Path, classes: int | None, faults: list[str], *, rotated: bool) -> LabelledImage | None:
+def _read_image(path: Path, classes: int | None, faults: list[str], task: ModelTask) -> LabelledImage | None:
     size_wh = _measured(path, faults)
     if size_wh is None:
         return None
-    labels = _read_labels(label_path(path), classes, faults, rotated=rotated)
+    labels = _read_labels(label_path(path), classes, faults, whole=task is not ModelTask.DETECT)
     rows = np.array([label.row for label in labels], np.float64).reshape(-1, 5)
     xyxy = rows[:, 1:] * np.array(size_wh * 2)
     image = LabelledImage(
@@ -295,23 +302,26 @@ def _read_image(path: Path, classes: int | None, faults: list[str], *, rotated: 
         xyxy.astype(np.float32),
         rows[:, 0].astype(np.int32),
         _is_cut_off(path),
-        turned=sum(map(_is_turned, labels)),
+        turned=sum(_is_outlined(label) and len(label.polygon) == _CORNER_SHARES for label in labels),
+        outlined=sum(map(_is_outlined, labels)),
+        task=task,
     )
-    if not rotated:
+    if task is ModelTask.DETECT:
         return image
     polygons = tuple(np.array(label.polygon, np.float32).reshape(-1, 2) for label in labels)
     rectangles = _rectangles([polygon * np.array(size_wh, np.float32) for polygon in polygons])
     if (rectangles[:, 2:4] <= 0).any():
-        faults.append(f"{label_path(path)}: expected rotated boxes, found corners on one line")
-    return replace(image, rotated=rectangles, polygons=polygons)
+        wanted = "rotated boxes" if task is ModelTask.OBB else "polygons around objects"
+        faults.append(f"{label_path(path)}: expected {wanted}, found corners on one line")
+    return replace(image, rotated=rectangles if task is ModelTask.OBB else None, polygons=polygons)
 
 
-def _is_turned(label: _Label) -> bool:
-    """Say whether a label is four corners of no upright rectangle, but for a little."""
+def _is_outlined(label: _Label) -> bool:
+    """Say whether a label is a polygon other than an upright rectangle, but for a little."""
     _, left, top, right, bottom = label.row
     upright = all(_is_near_an_end(value, left, right) for value in label.polygon[::2])
     upright = upright and all(_is_near_an_end(value, top, bottom) for value in label.polygon[1::2])
-    return len(label.polygon) == _CORNER_SHARES and not upright
+    return not (upright and len(label.polygon) == _CORNER_SHARES)
 
 
 def _is_near_an_end(value: float, low: float, high: float) -> bool:
@@ -376,8 +386,8 @@ class _Label(NamedTuple):
     polygon: tuple[float, ...]
 
 
-def _read_labels(path: Path, classes: int | None, faults: list[str], *, rotated: bool) -> list[_Label]:
-    """Return what the lines say, each once; None: how many classes is not known."""
+def _read_labels(path: Path, classes: int | None, faults: list[str], *, whole: bool) -> list[_Label]:
+    """Return what the lines say, each once, by its corners where `whole`; None: how many classes is not known."""
     lines = _lines(path, faults, optional=True)
     rows: dict[tuple[float, ...], _Label] = {}
     for number, line in enumerate(lines, start=1):
@@ -385,7 +395,7 @@ def _read_labels(path: Path, classes: int | None, faults: list[str], *, rotated:
             continue
         try:
             label = _parse_label(line, classes)
-            rows.setdefault((*label.row, *label.polygon) if rotated else label.row, label)
+            rows.setdefault((*label.row, *label.polygon) if whole else label.row, label)
         except ValueError as exc:
             faults.append(f"{path}:{number}: {exc}")
     return list(rows.values())

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from ultralytics.cfg import get_cfg
+from ultralytics.data.utils import polygons2masks_overlap
 from ultralytics.utils.ops import xyxyxyxy2xywhr
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.devices.preprocessing.definition import letterbox_rgb, normalise
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.preprocessing.shapes import closest_shape
@@ -103,19 +105,27 @@ def _one_by_one(batch: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
             "bboxes": batch["bboxes"][own],
             "cls": batch["cls"][own],
             "batch_idx": torch.zeros(int(own.sum())),
+            **({"masks": batch["masks"][number : number + 1]} if "masks" in batch else {}),
         }
 
 
 def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, Tensor]:
     """Return class (n, 1), centre and size (n, 4) as shares of the input, and image number (n,) of all boxes.
 
-    Of rotated boxes the angle in radians is behind centre and size, as Ultralytics' losses want it.
+    Of rotated boxes the angle in radians is behind centre and size, as Ultralytics' losses want it. Of masks there are
+    these too, (B, h / 4, w / 4), in which each pixel has the number in its image, from 1 on, of the object that it is
+    of, 0 of none; an image's objects are then in the order of their areas, since smaller ones lie over larger ones.
     """
-    boxes, classes, numbers = [], [], []
+    boxes, classes, numbers, masks = [], [], [], []
     for number, image in enumerate(images):
         letterbox = Letterbox(image.size_wh, shape_hw)
-        boxes.append(_upright(letterbox, image) if image.rotated is None else _rotated(letterbox, image))
-        classes.append(image.class_id)
+        order: NDArray[np.intp] = np.arange(len(image.class_id))
+        if image.task is ModelTask.SEGMENT:
+            mask, order = _masks(letterbox, image, shape_hw)
+            masks.append(mask)
+        own = _upright(letterbox, image) if image.rotated is None else _rotated(letterbox, image)
+        boxes.append(own[order])
+        classes.append(image.class_id[order])
         numbers.append(np.full(len(image.class_id), number))
     together = np.concatenate(boxes).astype(np.float64)
     together[:, :4] /= np.array(shape_hw[::-1] * 2)
@@ -123,6 +133,7 @@ def _targets(images: tuple[LabelledImage, ...], shape_hw: ShapeHW) -> dict[str, 
         "bboxes": torch.from_numpy(together).float(),
         "cls": torch.from_numpy(np.concatenate(classes)).float()[:, None],
         "batch_idx": torch.from_numpy(np.concatenate(numbers)).float(),
+        **({"masks": torch.from_numpy(np.stack(masks)).float()} if masks else {}),
     }
 
 
@@ -134,9 +145,23 @@ def _upright(letterbox: Letterbox, image: LabelledImage) -> NDArray[np.floating]
 
 def _rotated(letterbox: Letterbox, image: LabelledImage) -> NDArray[np.float64]:
     """Return centres, sizes and angles (n, 5) of an image's boxes, made of their labels as Ultralytics makes them."""
-    boxes = [np.zeros((0, 5))]
+    boxes = (xyxyxyxy2xywhr(corners[None]) for corners in _corners(letterbox, image))  # type: ignore[no-untyped-call]
+    return np.concatenate([np.zeros((0, 5)), *boxes])
+
+
+def _masks(
+    letterbox: Letterbox, image: LabelledImage, shape_hw: ShapeHW
+) -> tuple[NDArray[np.integer], NDArray[np.intp]]:
+    """Return the masks of an image (h / 4, w / 4) as Ultralytics makes them of its labels, and its objects' order."""
+    ratio = get_cfg().mask_ratio
+    if not image.polygons:
+        return np.zeros((shape_hw[0] // ratio, shape_hw[1] // ratio), np.uint8), np.zeros(0, np.intp)
+    masks, order = polygons2masks_overlap(shape_hw, list(_corners(letterbox, image)), downsample_ratio=ratio)
+    return masks, order.astype(np.intp)
+
+
+def _corners(letterbox: Letterbox, image: LabelledImage) -> Iterator[NDArray[np.float32]]:
+    """Yield the corners (k, 2) of an image's labels in pixels of the input."""
     for polygon in image.polygons:
         points = polygon * np.array(image.size_wh, np.float32)
-        corners = np.ascontiguousarray(letterbox.to_input(np.hstack([points, points]))[:, :2])  # as OpenCV wants it
-        boxes.append(xyxyxyxy2xywhr(corners[None]))  # type: ignore[no-untyped-call]
-    return np.concatenate(boxes)
+        yield np.ascontiguousarray(letterbox.to_input(np.hstack([points, points]))[:, :2])  # as OpenCV wants it

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from vision_line.devices.model.model import Model
-from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ShapeHW
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.grouping import group_images
@@ -46,7 +45,7 @@ def evaluate_model(
         if variant is not None:
             model = only_variant(model, variant)
         wanted = EvaluationSettings.model_validate(settings)
-        dataset = open_dataset(data_yaml, split, rotated=model.head.task is ModelTask.OBB).named_as(model.classes)
+        dataset = open_dataset(data_yaml, split, task=model.head.task).named_as(model.classes)
         dataset = dataset if wanted.images is None else dataset.subset(wanted.images)
         groups = None if group is None else group_images(dataset, group, "--group")
         predictions = predict(model, dataset, shape_hw, wanted, progress=report)
@@ -70,6 +69,9 @@ def _in_words(evaluation: Evaluation) -> str:
         f"{evaluation.model.name} on {data.images} images of {data.split!r} with {data.boxes} boxes",
         f"mAP50-95 {_share(accuracy.map50_95)}, mAP50 {_share(accuracy.map50)}",
     ]
+    if (masks := accuracy.masks) is not None:
+        lines[1] += " of boxes"
+        lines.append(f"mAP50-95 {_share(masks.map50_95)}, mAP50 {_share(masks.map50)} of masks")
     lines += [
         f"IoU {point.match_iou:g}, score > {point.threshold:g}: missed {point.missed} of {point.boxes}"
         f" ({_share(point.miss_rate.value)}, 95 % interval {point.miss_rate.low:.4f} to {point.miss_rate.high:.4f}),"

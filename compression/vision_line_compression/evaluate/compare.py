@@ -18,7 +18,7 @@ from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.grouping import Groups
 from vision_line_compression.evaluate.average_precision import mean_average_precision, rank
 from vision_line_compression.evaluate.evaluation import match_predictions
-from vision_line_compression.evaluate.matching import COCO_IOUS, Floats
+from vision_line_compression.evaluate.matching import COCO_IOUS, Floats, Matches
 from vision_line_compression.evaluate.misses import count_per_image
 from vision_line_compression.evaluate.predict import Predictions
 from vision_line_compression.evaluate.results import Evaluation, Interval, PairedDifference
@@ -37,22 +37,33 @@ def resample(
 ) -> Floats:
     """Return mAP50-95, mAP50, miss rate and false detections per image, as (1 + resamples, 4).
 
-    The first row is of all images as they are; the others are the same draws for every model with this `seed`.
+    Of predictions with masks (1 + resamples, 5), with mAP50-95 of these behind. The first row is of all images as they
+    are; the others are the same draws for every model with this `seed`.
     """
     draws = draw_images(len(dataset.images), resamples, seed, groups)
     matches = match_predictions(predictions, dataset, evaluation.settings)
     point = evaluation.operating[0]
     counts = count_per_image(matches, point.match_iou, point.threshold)
-    rankings = rank(matches.at_coco_ious(), len(dataset.classes))
-    # no true box among the drawn images: nothing was ranked wrongly
-    ap = np.nan_to_num(np.array([mean_average_precision(rankings, weights) for weights in draws]))
+    ap = _resampled_precision(matches, dataset, draws)
     missed = rate(counts.missed, counts.boxes, draws)
     false_per_image = rate(counts.false_detections, np.ones(len(dataset.images)), draws)
-    return np.stack([ap.mean(axis=1), ap[:, COCO_IOUS.index(0.5)], missed, false_per_image], axis=1)
+    columns = [ap.mean(axis=1), ap[:, COCO_IOUS.index(0.5)], missed, false_per_image]
+    if predictions.mask_overlaps is not None:
+        by_masks = match_predictions(predictions, dataset, evaluation.settings, by_masks=True)
+        columns.append(_resampled_precision(by_masks, dataset, draws).mean(axis=1))
+    return np.stack(columns, axis=1)
+
+
+def _resampled_precision(matches: Matches, dataset: Dataset, draws: Floats) -> Floats:
+    """Return the mAP at each of COCO's ten thresholds of each of `draws`, as (1 + resamples, 10)."""
+    rankings = rank(matches.at_coco_ious(), len(dataset.classes))
+    # no true box among the drawn images: nothing was ranked wrongly
+    ap: Floats = np.nan_to_num(np.array([mean_average_precision(rankings, weights) for weights in draws]))
+    return ap
 
 
 def average_trainings(trainings: Sequence[Floats], seed: int) -> Floats:
-    """Return the mean of several trainings' `resample` (1 + resamples, 4), of which those drawn hold their spread.
+    """Return the mean of several trainings' `resample` (1 + resamples, 4 or 5), of which those drawn hold their spread.
 
     With k trainings as many are drawn with replacement; what their mean is off is stretched by sqrt(k / (k - 1)), since
     few that are drawn from themselves spread too little.
@@ -72,7 +83,7 @@ def difference(
 ) -> PairedDifference:
     """Return the difference of two models' `resample` with the same `seed` and `groups`, which it names."""
     columns = (candidate - reference).T
-    map50_95, map50, miss_rate, false_per_image = (resampled_interval(column) for column in columns)
+    map50_95, map50, miss_rate, false_per_image, *masks = (resampled_interval(column) for column in columns)
     return PairedDifference(
         resamples=len(candidate) - 1,
         seed=seed,
@@ -82,6 +93,7 @@ def difference(
         map50=map50,
         miss_rate=miss_rate,
         false_per_image=false_per_image,
+        masks=masks[0] if masks else None,
     )
 
 

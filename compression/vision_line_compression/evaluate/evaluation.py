@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
@@ -11,7 +12,12 @@ import numpy as np
 from vision_line.devices.model.model import Model, open_model
 from vision_line.ports import ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset
-from vision_line_compression.evaluate.average_precision import average_precision, mean_average_precision, rank
+from vision_line_compression.evaluate.average_precision import (
+    ClassRanking,
+    average_precision,
+    mean_average_precision,
+    rank,
+)
 from vision_line_compression.evaluate.graph_size import count_graph
 from vision_line_compression.evaluate.matching import COCO_IOUS, EVERYTHING, Floats, Matches, Range, match
 from vision_line_compression.evaluate.misses import calibration, operating_point, sweep_thresholds
@@ -24,6 +30,7 @@ from vision_line_compression.evaluate.results import (
     Evaluation,
     EvaluationSettings,
     Figure,
+    MaskAccuracy,
 )
 from vision_line_compression.evaluate.speed import measure_speed
 
@@ -107,8 +114,12 @@ def match_predictions(
     *,
     areas: Range = EVERYTHING,
     class_blind: bool = False,
+    by_masks: bool = False,
 ) -> Matches:
-    """Match at COCO's IoUs and those of the settings; `areas` as if the image's longer side were 640 pixels."""
+    """Match at COCO's IoUs and those of the settings; `areas` as if the image's longer side were 640 pixels.
+
+    `by_masks`: where masks overlap, not boxes; of predictions that have them.
+    """
     scales = [(_AREA_SIDE / max(image.size_wh)) ** 2 for image in dataset.images]
     return match(
         predictions.detections,
@@ -118,6 +129,7 @@ def match_predictions(
         area_scales=scales,
         most=settings.max_detections,
         class_blind=class_blind,
+        ious_given=predictions.mask_overlaps if by_masks else None,
     )
 
 
@@ -128,17 +140,35 @@ def _accuracy(predictions: Predictions, matches: Matches, dataset: Dataset, sett
     for name, areas in AREAS.items():
         of_size = match_predictions(predictions, dataset, settings, areas=areas).at_coco_ious()
         by_size[name] = _figure(mean_average_precision(rank(of_size, len(dataset.classes))).mean())
-    classes = {
-        name: ClassAccuracy(boxes=int(ranking.true_per_image.sum()), ap50_95=_figure(ap.mean()), ap50=_figure(ap[0]))
-        for name, ranking, ap in zip(dataset.classes, rankings, map(average_precision, rankings), strict=True)
-    }
     return Accuracy(
         map50_95=_figure(mean.mean()),
         map50=_figure(mean[COCO_IOUS.index(0.5)]),
         map75=_figure(mean[COCO_IOUS.index(0.75)]),
         by_size=by_size,
-        by_class=classes,
+        by_class=_by_class(rankings, dataset.classes),
+        masks=_mask_accuracy(predictions, dataset, settings),
     )
+
+
+def _mask_accuracy(predictions: Predictions, dataset: Dataset, settings: EvaluationSettings) -> MaskAccuracy | None:
+    if predictions.mask_overlaps is None:
+        return None
+    matches = match_predictions(predictions, dataset, settings, by_masks=True)
+    rankings = rank(matches.at_coco_ious(), len(dataset.classes))
+    mean = mean_average_precision(rankings)
+    return MaskAccuracy(
+        map50_95=_figure(mean.mean()),
+        map50=_figure(mean[COCO_IOUS.index(0.5)]),
+        map75=_figure(mean[COCO_IOUS.index(0.75)]),
+        by_class=_by_class(rankings, dataset.classes),
+    )
+
+
+def _by_class(rankings: Sequence[ClassRanking], classes: Sequence[str]) -> dict[str, ClassAccuracy]:
+    return {
+        name: ClassAccuracy(boxes=int(ranking.true_per_image.sum()), ap50_95=_figure(ap.mean()), ap50=_figure(ap[0]))
+        for name, ranking, ap in zip(classes, rankings, map(average_precision, rankings), strict=True)
+    }
 
 
 def _figure(value: Floats | np.floating) -> Figure | None:

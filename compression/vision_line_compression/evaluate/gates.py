@@ -28,7 +28,7 @@ class GateSettings(FrozenModel):
     """The recipe's `[gates]`; a limit that is null is not checked."""
 
     map50_95_drop: float | None = Field(default=1.0, ge=0.0)
-    """Highest drop in mAP50-95 against the parent that has more of it, points (hundredths)."""
+    """Highest drop in mAP50-95, of masks too, against the parent that has more of it, points (hundredths)."""
     map50_drop: float | None = Field(default=0.5, ge=0.0)
     """Highest drop in mAP50 against the parent that has more of it, points."""
     class_recall_drop: float | None = Field(default=3.0, ge=0.0)
@@ -150,8 +150,16 @@ def _accuracy_gates(candidate: Evaluation, parents: Parents, settings: GateSetti
             best, theirs = most_accurate(parents, key)
             drop = _drop(getattr(candidate.accuracy, key), theirs)
             yield _at_most(name, limit, drop, f"points, against the {best}{unknown}")
+    if settings.map50_95_drop is not None and candidate.accuracy.masks is not None:
+        best = max(parents, key=lambda name: _mask_map(parents[name]) or 0.0)
+        drop = _drop(_mask_map(candidate), _mask_map(parents[best]))
+        yield _at_most("mask_map50_95_drop", settings.map50_95_drop, drop, f"points, against the {best}{unknown}")
     if settings.class_recall_drop is not None:
         yield _class_recall_gate(candidate, parents, settings.class_recall_drop)
+
+
+def _mask_map(evaluation: Evaluation) -> float | None:
+    return None if evaluation.accuracy.masks is None else evaluation.accuracy.masks.map50_95
 
 
 def _class_recall_gate(candidate: Evaluation, parents: Parents, limit: float) -> Gate:

@@ -13,6 +13,7 @@ from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
 _CONVOLUTIONS = frozenset({"Convolution", "GroupConvolution"})
+_TRANSPOSED = "ConvolutionBackpropData"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,8 @@ def _macs(node: ov.Node) -> int:
         # weights are (out, in, h, w), or (groups, out / groups, in / groups, h, w)
         spatial = len(node.output(0).get_shape()) - 1
         return _elements(node.output(0)) * prod(map(int, list(node.input(1).get_shape())[-spatial:]))
+    if kind == _TRANSPOSED:  # weights are (in, out, h, w), and each place of the input is multiplied with all of them
+        return _elements(node.input(0)) * prod(map(int, list(node.input(1).get_shape())[1:]))
     if kind == "MatMul":
         axis = -2 if node.get_attributes().get("transpose_a") else -1
         return _elements(node.output(0)) * int(node.input(0).get_shape()[axis])
@@ -59,14 +62,18 @@ def _macs(node: ov.Node) -> int:
 
 def _params(node: ov.Node) -> int:
     kind = node.get_type_name()
-    if kind in _CONVOLUTIONS or (kind == "MatMul" and _is_constant(node.input_value(1).get_node())):
+    if (
+        kind in _CONVOLUTIONS
+        or kind == _TRANSPOSED
+        or (kind == "MatMul" and _is_constant(node.input_value(1).get_node()))
+    ):
         return _elements(node.input(1)) + _bias(node)
     return 0
 
 
 def _bias(node: ov.Node) -> int:
     """Return the size of the constant that is added to what `node` returns, one value for each channel."""
-    channels = int(node.output(0).get_shape()[1 if node.get_type_name() in _CONVOLUTIONS else -1])
+    channels = int(node.output(0).get_shape()[-1 if node.get_type_name() == "MatMul" else 1])
     for target in node.output(0).get_target_inputs():
         adding = target.get_node()
         if adding.get_type_name() != "Add":

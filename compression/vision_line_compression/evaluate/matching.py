@@ -88,13 +88,14 @@ def match(
     area_scales: Sequence[float] | None = None,
     most: int = 300,
     class_blind: bool = False,
+    ious_given: Sequence[NDArray[np.float32]] | None = None,
 ) -> Matches:
     """Match the detections `found` of `images`, image by image and class by class.
 
     `areas` are in pixels of the image times its `area_scales` entry (default 1). `most` is the highest number of
     detections of an image and class that count (COCO: 100). Of images with `rotated` boxes overlaps are ProbIoU, by
-    which Ultralytics evaluates rotated boxes. With `class_blind` a detection may take a true box of
-    another class.
+    which Ultralytics evaluates rotated boxes; `ious_given`, of each image (d, n), stand for those of the boxes, whose
+    areas count nevertheless. With `class_blind` a detection may take a true box of another class.
     """
     scales = [1.0] * len(images) if area_scales is None else area_scales
     parts = []
@@ -103,7 +104,8 @@ def match(
         seen = _side(boxes, detections.class_id, detections.score, areas, scale)
         wanted = image.xyxy if image.rotated is None else image.rotated
         true = _side(wanted, image.class_id, np.ones(len(image.class_id)), areas, scale)
-        parts.append(_match_image(number, seen, true, tuple(ious), most, class_blind=class_blind))
+        iou = overlaps(seen.boxes, true.boxes) if ious_given is None else ious_given[number].astype(np.float64)
+        parts.append(_match_image(number, seen, true, iou, tuple(ious), most, class_blind=class_blind))
     return _joined(parts, tuple(ious))
 
 
@@ -138,11 +140,17 @@ def _side(
 
 
 def _match_image(
-    number: int, seen: _Side, true: _Side, ious: tuple[float, ...], most: int, *, class_blind: bool
+    number: int,
+    seen: _Side,
+    true: _Side,
+    iou: Floats,
+    ious: tuple[float, ...],
+    most: int,
+    *,
+    class_blind: bool,
 ) -> Matches:
     order = _ranked(seen, most)
-    seen = _Side(seen.boxes[order], seen.class_id[order], seen.score[order], seen.outside[order])
-    iou = overlaps(seen.boxes, true.boxes)
+    seen, iou = _Side(seen.boxes[order], seen.class_id[order], seen.score[order], seen.outside[order]), iou[order]
     if not class_blind:
         iou[seen.class_id[:, None] != true.class_id[None]] = 0.0
     taken_by = _greedy(iou, true.outside, np.array(ious))

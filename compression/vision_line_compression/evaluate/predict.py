@@ -10,14 +10,17 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import av
 import numpy as np
+from numpy.typing import NDArray
 
+from vision_line.devices.cpu.backend import CpuBackend
+from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
 from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.devices.preprocessing.letterbox import Letterbox
@@ -27,6 +30,7 @@ from vision_line.errors import ConfigError, DeviceError, ModelError
 from vision_line.frames import Colour, ColourMatrix, ColourRange, Detections, Frame, Inspection, Outlines
 from vision_line.ports import Device, DeviceDescription, ProgressCallback, ShapeHW
 from vision_line_compression.data.dataset import Dataset, ImageBGR, LabelledImage, read_image
+from vision_line_compression.evaluate.mask_overlaps import MaskOverlaps, MaskReader, in_order
 from vision_line_compression.evaluate.results import EvaluationSettings, MeasuredExecution
 from vision_line_compression.files import sha256_of
 
@@ -48,7 +52,8 @@ _COLOUR = Colour(ColourMatrix.BT601, ColourRange.FULL)
 class Predictions:
     """The detections of one model, one entry for each image of a data set, and what made them.
 
-    `shapes_hw` are the input shapes that the images were given to.
+    `shapes_hw` are the input shapes that the images were given to. `mask_overlaps` are, of a segmentation model, the
+    IoU of the masks of each image's detections with its labelled ones, (d, n).
     """
 
     model_sha256: str
@@ -57,6 +62,7 @@ class Predictions:
     nms_iou: float
     detections: tuple[Detections, ...]
     execution: MeasuredExecution | None = None
+    mask_overlaps: tuple[MaskOverlaps, ...] | None = None
 
     def input_scale(self, size_wh: tuple[int, int]) -> float:
         """Return pixels of the network's input per pixel of an image of this size."""
@@ -82,17 +88,24 @@ def predict(
     Raises:
         ConfigError: the data set has other classes than the model, or an image cannot be read.
         DeviceError: an INT8 model would be executed in float.
-        ModelError: a model of rotated boxes, and a data set that was not opened with them.
+        ModelError: a model of rotated boxes or masks, and a data set that was not opened with them.
         ModelError, DeviceError, RunError: as the device raises them.
     """
-    if model.head.task is ModelTask.OBB and any(image.rotated is None for image in dataset.images):
-        raise ModelError(f"{model.path}: {task_problem(model.head.task, [ModelTask.DETECT])}")
+    task = model.head.task
+    if task is not ModelTask.DETECT and any(image.task is not task for image in dataset.images):
+        raise ModelError(f"{model.path}: {task_problem(task, [ModelTask.DETECT])}")
     settings = resolve_settings(settings or EvaluationSettings(), model)
     check_classes(model, dataset)
     floor, nms_iou = settings.score_floor, settings.nms_iou or model.nms_iou
     shapes = _shapes_for(model, dataset) if shape_hw is None else (shape_hw,)
-    finished = threading.Event()
-    device = open_device(HOST_DEVICE, replace(model, nms_iou=nms_iou), shapes, finished.set, floor)
+    finished, wanted = threading.Event(), replace(model, nms_iou=nms_iou)
+    reader: MaskReader | None = None
+    device: Device
+    if task is ModelTask.SEGMENT:
+        reader = MaskReader(wanted, floor, dataset.images)
+        device = InferenceDevice(CpuBackend(wanted, finished.set), reader, shapes)
+    else:
+        device = open_device(HOST_DEVICE, wanted, shapes, finished.set, floor)
     found: list[Detections] = []
     with closing(device):
         if not float_execution:
@@ -105,7 +118,16 @@ def predict(
             found.append(inspection.detections)
             if progress is not None:
                 progress(len(found), len(dataset.images))
-    return Predictions(model.sha256, shapes, floor, nms_iou, tuple(found), execution(device.description))
+    masks = None if reader is None else in_order(reader.overlaps, len(found))
+    return Predictions(
+        model_sha256=model.sha256,
+        shapes_hw=shapes,
+        score_floor=floor,
+        nms_iou=nms_iou,
+        detections=tuple(found),
+        execution=execution(device.description),
+        mask_overlaps=masks,
+    )
 
 
 def _shapes_for(model: Model, dataset: Dataset) -> tuple[ShapeHW, ...]:
@@ -196,6 +218,7 @@ def save_predictions(predictions: Predictions, path: Path) -> None:
             score=np.concatenate([found.score for found in together]),
             class_id=np.concatenate([found.class_id for found in together]),
             **_outlines(together),
+            **_masks(predictions),
         )
     part.replace(path)
 
@@ -204,6 +227,24 @@ def _outlines(together: Iterable[Detections]) -> dict[str, Outlines]:
     """Return the column of rotated boxes, where there is one: an image without detections has none."""
     found = [one.outlines for one in together if one.outlines is not None]
     return {"outlines": np.concatenate(found)} if found else {}
+
+
+def _masks(predictions: Predictions) -> dict[str, NDArray[np.generic]]:
+    """Return the overlaps of all images' masks one behind the other, and how many labelled ones each image has."""
+    overlaps = predictions.mask_overlaps
+    if overlaps is None:
+        return {}
+    flat = np.concatenate([one.ravel() for one in overlaps]) if overlaps else np.zeros(0, np.float32)
+    return {"mask_overlaps": flat, "masks": np.array([one.shape[1] for one in overlaps], np.int64)}
+
+
+def _loaded_masks(archive: Mapping[str, NDArray[np.generic]]) -> tuple[MaskOverlaps, ...] | None:
+    if "mask_overlaps" not in archive:
+        return None
+    shapes = list(zip(archive["counts"].tolist(), archive["masks"].tolist(), strict=True))
+    cuts = np.cumsum([found * true for found, true in shapes])[:-1]
+    parts = np.split(archive["mask_overlaps"].astype(np.float32), cuts)
+    return tuple(part.reshape(shape) for part, shape in zip(parts, shapes, strict=True))
 
 
 def load_predictions(path: Path) -> Predictions:
@@ -218,6 +259,7 @@ def load_predictions(path: Path) -> Predictions:
             cuts = np.cumsum(archive["counts"])[:-1]
             names = ["xyxy", "score", "class_id", *({"outlines"} & set(archive.files))]
             columns = [np.split(archive[name], cuts) for name in names]
+            masks = _loaded_masks(archive)
     except (OSError, ValueError, KeyError) as exc:
         raise ConfigError(f"{path}: no saved predictions: {exc}") from exc
     return Predictions(
@@ -227,6 +269,7 @@ def load_predictions(path: Path) -> Predictions:
         nms_iou=identity["nms_iou"],
         detections=tuple(Detections(*rows) for rows in zip(*columns, strict=True)),
         execution=MeasuredExecution.model_validate(made_by) if (made_by := identity.get("execution")) else None,
+        mask_overlaps=masks,
     )
 
 
@@ -241,11 +284,27 @@ def require_integer_execution(model: Model, device: DeviceDescription) -> None:
     Raises:
         DeviceError: none of its variants is computed rightly on integers here, so that float execution runs instead.
     """
-    if model.precision == INT8 and device.precision != INT8:
-        raise DeviceError(
-            f"{model.path}: not measured: on {device.instruction_set} its INT8 engine is not used, and float execution "
-            f"would be measured instead ({device.variant_reason})"
-        )
+    if why := _why_not(model, device):
+        raise DeviceError(f"{model.path}: not measured: {why}")
+
+
+def why_not_on_integers(model: Model, shape_hw: ShapeHW) -> str:
+    """Return why an INT8 model is not computed on integers here; "" where it is, and of any other model.
+
+    Raises:
+        ModelError, DeviceError: as the device raises them.
+    """
+    with closing(open_device(HOST_DEVICE, model, (shape_hw,), lambda: None)) as device:
+        return _why_not(model, device.description)
+
+
+def _why_not(model: Model, device: DeviceDescription) -> str:
+    if model.precision != INT8 or device.precision == INT8:
+        return ""
+    return (
+        f"on {device.instruction_set} its INT8 engine is not used, and float execution would be measured instead "
+        f"({device.variant_reason})"
+    )
 
 
 def only_variant(model: Model, name: str) -> Model:

@@ -57,7 +57,7 @@ class EvaluatedModel(FrozenModel):
     sha256: str
     """Hash of the ONNX file; two models with the same hash give the same detections."""
     task: ModelTask = ModelTask.DETECT
-    """`detect`, boxes; or `obb`, rotated boxes, whose overlaps are ProbIoU."""
+    """`detect`, boxes; `obb`, rotated boxes, whose overlaps are ProbIoU; or `segment`, boxes and masks."""
     precision: str
     """`fp32`, `fp16` or `int8`."""
     file_bytes: int
@@ -98,6 +98,19 @@ class ClassAccuracy(FrozenModel):
     """At IoU 0.5."""
 
 
+class MaskAccuracy(FrozenModel):
+    """Average precision as COCO defines it, where overlaps are those of masks, in pixels of the image."""
+
+    map50_95: Figure | None
+    """Mean over IoU 0.50:0.05:0.95."""
+    map50: Figure | None
+    """At IoU 0.5."""
+    map75: Figure | None
+    """At IoU 0.75."""
+    by_class: dict[str, ClassAccuracy]
+    """Each class."""
+
+
 class Accuracy(FrozenModel):
     """Average precision as COCO defines it (101 recalls; mean over the classes that have true boxes)."""
 
@@ -111,6 +124,15 @@ class Accuracy(FrozenModel):
     """mAP50-95 of COCO's areas `small` (to 32²), `medium`, `large` (from 96²), the image's longer side being 640."""
     by_class: dict[str, ClassAccuracy]
     """Each class."""
+    masks: MaskAccuracy | None = None
+    """The same of a segmentation model's masks; null for models without. All else is by boxes, of all models."""
+
+    @property
+    def deciding(self) -> Figure | None:
+        """The mAP50-95 by which models are chosen: that of boxes, with masks the mean of both, as Ultralytics does."""
+        if self.masks is None or self.map50_95 is None or self.masks.map50_95 is None:
+            return self.map50_95
+        return (self.map50_95 + self.masks.map50_95) / 2
 
 
 class MissedGroup(FrozenModel):
@@ -298,6 +320,8 @@ class PairedDifference(FrozenModel):
     """Difference in the miss rate at the operating threshold and the first matching IoU."""
     false_per_image: Interval
     """Difference in false detections per image, likewise."""
+    masks: Interval | None = None
+    """Difference in mAP50-95 of masks; null for models without."""
 
 
 class CorruptedPoint(FrozenModel):

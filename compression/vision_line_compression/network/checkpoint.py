@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""An Ultralytics detection or OBB checkpoint: opened safely, recognised by its structure, saved in the same form."""
+"""An Ultralytics checkpoint of boxes or masks: opened safely, recognised by its structure, saved in the same form."""
 
 from __future__ import annotations
 
 import copy
 import pickle
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal, cast
 
@@ -29,23 +30,25 @@ from ultralytics.nn.modules import (
     v10Detect,
 )
 from ultralytics.nn.modules.block import Attention
-from ultralytics.nn.modules.head import OBB26, Depth, SemanticSegment, YOLOESegment
+from ultralytics.nn.modules.head import OBB26, Depth, Segment26, SemanticSegment
 from ultralytics.nn.tasks import BaseModel, DetectionModel, torch_safe_load
 
+from vision_line.devices.model.masks import COEFFICIENTS
 from vision_line.devices.model.tasks import ModelTask, task_problem
 from vision_line.errors import ModelError, RunError
 from vision_line_compression.files import sha256_of
-from vision_line_compression.network.detection_network import head_of, network_of
+from vision_line_compression.network.detection_network import head_of, network_of, task_of
 
 Family = Literal["v8", "v10", "11", "26"]
 
 #: What the top-level layers of the four families are made of. Anything else would be pruned without proof.
-_KNOWN_LAYERS = (Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample, Detect, v10Detect, OBB, OBB26)
+_KNOWN_LAYERS = (
+    *(Conv, C2f, C3k2, C2fCIB, C2PSA, PSA, SPPF, SCDown, Concat, nn.Upsample),
+    *(Detect, v10Detect, OBB, OBB26, Segment, Segment26),
+)
 
 #: Heads of other tasks by Ultralytics' names of these.
 _OTHER_TASKS = {
-    Segment: "segment",
-    YOLOESegment: "segment",
     SemanticSegment: "semantic",
     Pose: "pose",
     Classify: "classify",
@@ -58,7 +61,7 @@ _TRACE_SIDE = 64
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Checkpoint:
-    """One model of upright or rotated boxes as it was read.
+    """One model of upright or rotated boxes, or of boxes and masks, as it was read.
 
     `model` is float32, on the CPU and in evaluation mode, not fused; it is shared, so whoever changes it copies it
     first. `classes` are the class names by class id. `sha256` is that of the file.
@@ -97,7 +100,9 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if isinstance(found, BaseModel):
         _check_task(found, path)
     if not isinstance(found, DetectionModel):
-        raise ModelError(f"{path}: found {type(found).__name__}, expected an Ultralytics detection or OBB checkpoint")
+        raise ModelError(
+            f"{path}: found {type(found).__name__}, expected an Ultralytics detection, OBB or segmentation checkpoint"
+        )
     model = found.float().eval()
     model.requires_grad_(True)
     for module in model.modules():
@@ -107,7 +112,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     family = _family(model, path)
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         raise ModelError(f"{path}: found a fused model, expected one with its batch normalisation layers")
-    return Checkpoint(model, family, _classes(model), sha256_of(path), path, _task(model))
+    return Checkpoint(model, family, _classes(model), sha256_of(path), path, task_of(model))
 
 
 def save_checkpoint(model: nn.Module, path: Path, like: Checkpoint) -> None:
@@ -155,12 +160,14 @@ def complexity(model: nn.Module, size_hw: tuple[int, int]) -> Complexity:
         positions = output.shape[2] * output.shape[3] * area
         if isinstance(layer, nn.Conv2d):
             macs += positions * layer.weight.numel()
+        elif isinstance(layer, nn.ConvTranspose2d):  # each input position is multiplied with all weights
+            macs += positions * layer.weight.numel() / prod(layer.stride)
         else:
             macs += attention_products(layer, positions)
 
     # The frozen convolution that sums DFL bins works on (4, anchors), not on a grid; it is left out everywhere.
     for name, layer in fused.named_modules():
-        if isinstance(layer, nn.Conv2d | Attention) and ".dfl." not in name:
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d | Attention) and ".dfl." not in name:
             layer.register_forward_hook(count)
     with torch.no_grad():
         fused(torch.zeros(1, 3, _TRACE_SIDE, _TRACE_SIDE))
@@ -219,15 +226,13 @@ def _family(model: nn.Module, path: Path) -> Family:
     head = layers[-1]
     if type(head) is v10Detect:
         return "v10"
-    if type(head) not in (Detect, OBB, OBB26):
+    if type(head) not in (Detect, OBB, OBB26, Segment, Segment26):
         raise ModelError(f"{path}: the last layer is {type(head).__name__}, expected a detection head")
+    if isinstance(head, Segment) and head.nm != COEFFICIENTS:
+        raise ModelError(f"{path}: has masks of {head.nm} coefficients, expected {COEFFICIENTS}")
     if isinstance(head_of(model).cv3[0][0], Conv):
         return "v8"
     return "26" if head_of(model).reg_max == 1 else "11"
-
-
-def _task(model: nn.Module) -> ModelTask:
-    return ModelTask.OBB if isinstance(network_of(model).model[-1], OBB) else ModelTask.DETECT
 
 
 def _classes(model: nn.Module) -> tuple[str, ...]:

@@ -8,6 +8,9 @@ from types import SimpleNamespace
 from typing import NotRequired, Protocol, TypeAlias, TypedDict, cast, final
 
 from torch import Tensor, nn
+from ultralytics.nn.modules import OBB, Proto, Segment
+
+from vision_line.devices.model.tasks import ModelTask
 
 Losses = dict[str, Tensor]
 
@@ -45,7 +48,10 @@ class Layer(Protocol):
 
 
 class Head(Protocol):
-    """A detection head: branches for boxes, classes and, of OBB, angles (`cv4`); a chain of layers for each grid."""
+    """A detection head: branches for boxes, classes and, of OBB, angles, of masks, coefficients (`cv4`).
+
+    A branch is a chain of layers for each grid; `proto`, of masks, makes the prototypes.
+    """
 
     nl: int
     reg_max: int
@@ -54,6 +60,7 @@ class Head(Protocol):
     forward: object
     cv2: Sequence[Sequence[Layer]]
     cv3: Sequence[Sequence[Layer]]
+    proto: Proto
 
 
 class Layout(TypedDict):
@@ -94,3 +101,11 @@ def branch_names(head: Head) -> tuple[str, ...]:
 def head_of(model: nn.Module) -> Head:
     """Return the detection head of `model`."""
     return cast("Head", network_of(model).model[-1])
+
+
+def task_of(model: nn.Module) -> ModelTask:
+    """Return what `model` is for, by its head."""
+    head = network_of(model).model[-1]
+    if isinstance(head, Segment):
+        return ModelTask.SEGMENT
+    return ModelTask.OBB if isinstance(head, OBB) else ModelTask.DETECT

@@ -4,10 +4,11 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 
 import torch
 from torch import nn
-from ultralytics.nn.tasks import DetectionModel, OBBModel
+from ultralytics.nn.tasks import DetectionModel, OBBModel, SegmentationModel
 
 from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ModelError
@@ -50,9 +51,13 @@ def scaled_width(like: Checkpoint, factor: float) -> nn.Module:
     return _built(layout, like.classes, like.task)
 
 
+#: What builds a network of a task from its layout.
+_BUILDERS = {ModelTask.DETECT: DetectionModel, ModelTask.OBB: OBBModel, ModelTask.SEGMENT: SegmentationModel}
+
+
 def _built(layout: Layout, classes: tuple[str, ...], task: ModelTask) -> nn.Module:
-    kind = OBBModel if task is ModelTask.OBB else DetectionModel
-    model: nn.Module = kind(layout, ch=3, nc=len(classes), verbose=False)  # type: ignore[no-untyped-call]
+    build: Callable[..., nn.Module] = _BUILDERS[task]
+    model = build(layout, ch=3, nc=len(classes), verbose=False)
     network_of(model).names = dict(enumerate(classes))
     return model.eval()
 

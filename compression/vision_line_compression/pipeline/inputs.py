@@ -102,8 +102,8 @@ class Inputs:
         flags = this_processor().flags
         if recipe.train.precision == "bf16" and recipe.train.device == "cpu" and flags and not flags & _BFLOAT16:
             found.append(
-                f'{self.loaded.path}: train.precision: "bf16" is slower than "fp32" on this processor, which has no '
-                "instructions for it"
+                f'{self.loaded.path}: train.precision: "bf16" is many times slower than "fp32" on this processor, '
+                "which has no instructions for it"
             )
         return tuple(found)
 
@@ -134,14 +134,14 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
         parent = load_checkpoint(loaded.checkpoint)
     except ModelError as exc:
         failure = exc
-    rotated = parent is not None and parent.task is ModelTask.OBB
+    task = ModelTask.DETECT if parent is None else parent.task
     for split in ("train", "val", loaded.recipe.data.judge):
         with _collected(problems):
-            datasets.append(open_dataset(loaded.data_yaml, split, rotated=rotated))
+            datasets.append(open_dataset(loaded.data_yaml, split, task=task))
     for data_yaml, split in product(loaded.more_data, added):
         with _collected(problems):
             if split == "train" or has_split(data_yaml, split):
-                added[split].append(open_dataset(data_yaml, split, rotated=rotated))
+                added[split].append(open_dataset(data_yaml, split, task=task))
     if loaded.calibration is not None:
         with _collected(problems, "quantize.calibration: "):
             calibration = open_images(loaded.calibration)
@@ -224,6 +224,9 @@ def _check_together(inputs: Inputs) -> None:
         )
     if loaded.recipe.qat is not None and parent.task is not ModelTask.DETECT:
         raise ConfigError(f"{loaded.path}: qat: {parent.path}: {task_problem(parent.task, [ModelTask.DETECT])}")
+    if Control.PARENT_INT8_NNCF in loaded.recipe.report.controls and parent.task is ModelTask.SEGMENT:
+        problem = task_problem(parent.task, [ModelTask.DETECT, ModelTask.OBB])
+        raise ConfigError(f"{loaded.path}: report.controls: 'parent-int8-nncf': {parent.path}: {problem}")
     ours = Architecture.of(parent)
     check_teacher(ours, Architecture.of(inputs.teacher_network or inputs.teacher))
     if inputs.pretrained is not None and _kind(inputs.pretrained) != _kind(parent):

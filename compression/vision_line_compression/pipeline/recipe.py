@@ -45,7 +45,7 @@ class ParentSection(FrozenModel):
     """`[parent]`: the model that is compressed."""
 
     checkpoint: str = Field(min_length=1)
-    """An Ultralytics detection (v8, v10, 11, 26) or OBB checkpoint (v8, 11, 26), relative to the recipe."""
+    """Ultralytics checkpoint: detection (v8, v10, 11, 26), OBB or segmentation (v8, 11, 26), relative to the recipe."""
     epochs: int | None = Field(default=None, ge=1)
     """Epochs that it was trained for; wanted where a length is given as a share of them."""
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.data.devices import CPU, moved
 from vision_line_compression.network.checkpoint import Checkpoint, complexity
 from vision_line_compression.network.split_blocks import merge_blocks, split_blocks
-from vision_line_compression.prune.channels import silence
+from vision_line_compression.prune.channels import channel_axis, silence
 from vision_line_compression.prune.plan import PruningPlan
 
 #: Greatest difference between pruned and silenced outputs: a share of how much the outputs vary over the image, which
@@ -108,14 +108,16 @@ def _removed_channels(model: nn.Module, plan: PruningPlan) -> dict[tuple[str, st
 def _cut(layer: nn.Module, side: str, channels: NDArray[np.intp]) -> None:
     if isinstance(layer, nn.BatchNorm2d):
         _cut_normalisation(layer, channels)
-    elif isinstance(layer, nn.Conv2d):
-        _cut_convolution(layer, side, channels)
+    elif isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        _cut_convolution(layer, "out" if side == "out" else "in", channels)
     else:
         raise ModelError(f"the plan prunes a {type(layer).__name__}, expected convolutions and normalisations")
 
 
-def _cut_convolution(layer: nn.Conv2d, side: str, channels: NDArray[np.intp]) -> None:
-    dimension = 0 if side == "out" else 1
+def _cut_convolution(
+    layer: nn.Conv2d | nn.ConvTranspose2d, side: Literal["in", "out"], channels: NDArray[np.intp]
+) -> None:
+    dimension = channel_axis(layer, side)
     kept = _kept(layer.weight.shape[dimension], channels)
     layer.weight = _parameter(layer.weight.detach().index_select(dimension, kept))
     if side == "in":
@@ -152,7 +154,7 @@ def _ensure_widths(model: nn.Module, checkpoint: Checkpoint, removed: dict[tuple
     parent = copy.deepcopy(checkpoint.model)
     split_blocks(parent)
     for name, layer in parent.named_modules():
-        if isinstance(layer, nn.Conv2d):
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             actual = cast("nn.Conv2d", model.get_submodule(name))
             lost_out = len(removed.get((name, "out"), ()))
             lost_in = lost_out if layer.groups > 1 else len(removed.get((name, "in"), ()))

@@ -3,14 +3,15 @@
 
 All importances read whole groups, so that coupled layers agree about their channels. A silenced channel is zero
 wherever it is read, as if it were not there: its normalisations get γ = β = 0, and since every activation used maps 0
-to 0, so do pooling, upsampling and sums of silenced channels. This is what a pruned network must equal.
+to 0, so do pooling, upsampling and sums of silenced channels. A transposed convolution, which has no normalisation
+behind it, gets the weights and the bias 0 instead. This is what a pruned network must equal.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -32,10 +33,10 @@ def rate_channels(
     """Return one value (channels,) for each group by name: the higher, the more important the channel.
 
     "bn" is the mean |γ| of the normalisations that write the channel (Liu et al. 2017; meaningful after training with
-    an L1 penalty on γ). "l2" is the root of the summed squares of all weights that write and read it (group norm,
-    Fang et al. 2023). "taylor" is the mean over examples of (Σ γ·∂L/∂γ + β·∂L/∂β)² over those normalisations, the
-    square of the first-order change of an example's loss when the channel is zeroed (Molchanov et al. 2019). Of a
-    converged network the gradients of all examples together nearly cancel out; their squares do not.
+    an L1 penalty on γ), where there is none as "l2". "l2" is the root of the summed squares of all weights that write
+    and read it (group norm, Fang et al. 2023). "taylor" is the mean over examples of (Σ γ·∂L/∂γ + β·∂L/∂β)² over what
+    silencing sets to 0, the square of the first-order change of an example's loss when the channel is zeroed (Molchanov
+    et al. 2019). Of a converged network the gradients of all examples together nearly cancel out; their squares do not.
 
     Raises:
         ModelError: "taylor" without an example, or one that leaves no gradient.
@@ -47,7 +48,10 @@ def rate_channels(
 
 
 def _bn_scale(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
-    scales = [_spread(group, member, bn.weight.detach().abs()) for member, bn in _normalisations(model, group)]
+    writers = _writers(model, group)
+    scales = [_spread(group, to, layer.weight.detach().abs()) for to, layer in writers if not _is_transposed(layer)]
+    if not scales:
+        return _group_norm(model, group)
     return cast("NDArray[np.float64]", np.mean(scales, axis=0))
 
 
@@ -55,10 +59,9 @@ def _group_norm(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     squares = np.zeros(group.channels)
     for member in group.members:
         layer = model.get_submodule(member.layer)
-        if isinstance(layer, nn.Conv2d):
-            other = 1 if member.side == "out" else 0
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
             weight = layer.weight.detach().double()
-            squares += _spread(group, member, weight.pow(2).sum(dim=(other, 2, 3)))
+            squares += _spread(group, member, weight.pow(2).sum(dim=(1 - channel_axis(layer, member.side), 2, 3)))
     return np.sqrt(squares)
 
 
@@ -80,17 +83,43 @@ def _taylor(
 def _first_order(model: nn.Module, group: ChannelGroup) -> NDArray[np.float64]:
     """Return the first-order change of the differentiated loss when a channel is zeroed: (channels,)."""
     change = np.zeros(group.channels)
-    for member, bn in _normalisations(model, group):
-        if bn.weight.grad is None or bn.bias.grad is None:
-            raise ModelError(f"{member.layer}: has no gradient, expected a backward pass before rating by Taylor")
-        first_order = bn.weight.detach() * bn.weight.grad + bn.bias.detach() * bn.bias.grad
-        change += _spread(group, member, first_order)
+    for member, layer in _writers(model, group):
+        for values in _written(layer):
+            if values.grad is None:
+                raise ModelError(f"{member.layer}: has no gradient, expected a backward pass before rating by Taylor")
+            first_order = values.detach() * values.grad
+            change += _spread(group, member, _channels_first(layer, first_order).flatten(1).sum(dim=1))
     return change
 
 
-def _normalisations(model: nn.Module, group: ChannelGroup) -> list[tuple[Member, nn.BatchNorm2d]]:
+#: What makes a channel zero: a normalisation, or a transposed convolution without one.
+Writer = nn.BatchNorm2d | nn.ConvTranspose2d
+
+
+def channel_axis(layer: nn.Conv2d | nn.ConvTranspose2d, side: Literal["in", "out"]) -> int:
+    """Return the axis of a convolution's weights along which the channels of one side lie."""
+    return int((side == "in") != isinstance(layer, nn.ConvTranspose2d))
+
+
+def _writers(model: nn.Module, group: ChannelGroup) -> list[tuple[Member, Writer]]:
     layers = [(member, model.get_submodule(member.layer)) for member in group.members if member.side == "out"]
-    return [(member, layer) for member, layer in layers if isinstance(layer, nn.BatchNorm2d)]
+    return [(member, layer) for member, layer in layers if isinstance(layer, Writer)]
+
+
+def _is_transposed(layer: Writer) -> bool:
+    return isinstance(layer, nn.ConvTranspose2d)
+
+
+def _written(layer: Writer) -> list[torch.Tensor]:
+    """Return the parameters whose zeros make channels zero."""
+    return [layer.weight, *([] if layer.bias is None else [layer.bias])]
+
+
+def _channels_first(layer: Writer, values: torch.Tensor) -> torch.Tensor:
+    """Return a view of what `_written` returns as (channels, ...)."""
+    if values.dim() == 1:
+        return values[:, None]
+    return values.transpose(0, channel_axis(layer, "out")) if isinstance(layer, nn.ConvTranspose2d) else values
 
 
 def _spread(group: ChannelGroup, member: Member, values: torch.Tensor) -> NDArray[np.float64]:
@@ -116,11 +145,11 @@ def silence(model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[s
     """Silence, in place, the channels of each group that `removed` (group channels,) marks by the group's name."""
     for group in groups:
         if group.name in removed:
-            for member, layer in _normalisations(model, group):
+            for member, layer in _writers(model, group):
                 channels = torch.from_numpy(member.channels_of(removed[group.name]))
                 with torch.no_grad():
-                    layer.weight[channels] = 0.0
-                    layer.bias[channels] = 0.0
+                    for values in _written(layer):
+                        _channels_first(layer, values)[channels] = 0.0
 
 
 @contextmanager
@@ -128,13 +157,13 @@ def silenced(
     model: nn.Module, groups: Sequence[ChannelGroup], removed: Mapping[str, NDArray[np.bool_]]
 ) -> Iterator[None]:
     """Silence channels for the duration of the block and put the values back afterwards."""
-    layers = [layer for group in groups if group.name in removed for _, layer in _normalisations(model, group)]
-    values = [(layer.weight.detach().clone(), layer.bias.detach().clone()) for layer in layers]
+    layers = [layer for group in groups if group.name in removed for _, layer in _writers(model, group)]
+    parameters = [parameter for layer in layers for parameter in _written(layer)]
+    values = [parameter.detach().clone() for parameter in parameters]
     silence(model, groups, removed)
     try:
         yield
     finally:
         with torch.no_grad():
-            for layer, (weight, bias) in zip(layers, values, strict=True):
-                layer.weight.copy_(weight)
-                layer.bias.copy_(bias)
+            for parameter, before in zip(parameters, values, strict=True):
+                parameter.copy_(before)

@@ -88,7 +88,7 @@ def mac_price(size_hw: tuple[int, int]) -> Price:
 
     def price(layer: Convolution, channels_in: int, channels_out: int) -> float:
         rows, columns = grid_hw(layer, size_hw)
-        return layer.taps * (1 if layer.depthwise else channels_in) * channels_out * rows * columns
+        return layer.taps_a_place * (1 if layer.depthwise else channels_in) * channels_out * rows * columns
 
     return price
 

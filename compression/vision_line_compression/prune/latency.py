@@ -29,6 +29,7 @@ class ConvolutionKind(FrozenModel):
     stride: int
     depthwise: bool
     grid_hw: tuple[int, int]
+    transposed: bool = False
 
 
 class LatencySurface(FrozenModel):
@@ -108,7 +109,11 @@ class LatencyTable(Document):
 def kind_of(layer: Convolution, size_hw: tuple[int, int]) -> ConvolutionKind:
     """Return the kind of `layer` for an input of `size_hw` pixels."""
     return ConvolutionKind(
-        kernel_hw=layer.kernel_hw, stride=layer.stride, depthwise=layer.depthwise, grid_hw=grid_hw(layer, size_hw)
+        kernel_hw=layer.kernel_hw,
+        stride=layer.stride,
+        depthwise=layer.depthwise,
+        grid_hw=grid_hw(layer, size_hw),
+        transposed=layer.transposed,
     )
 
 

@@ -20,7 +20,7 @@ _LEAST_RUNS = 5
 
 #: Types of the engine's nodes that a convolution with bias and activation becomes: in INT8 all in one. There a
 #: `Subgraph` gives the input its codes, which in a whole network the layer before does.
-_INTEGER_NODES = ("Convolution", "GroupConvolution", "Swish", "Eltwise")
+_INTEGER_NODES = ("Convolution", "GroupConvolution", "ConvolutionBackpropData", "Swish", "Eltwise")
 _FLOAT_NODES = (*_INTEGER_NODES, "Subgraph")
 
 #: Where a convolution of fewer channels stays float, unless both numbers are multiples of 8: as `quantize` decides.
@@ -93,12 +93,16 @@ def _nodes_ms(request: ov.InferRequest, types: tuple[str, ...]) -> float:
 
 
 def _input_hw(kind: ConvolutionKind) -> tuple[int, int]:
+    if kind.transposed:
+        return kind.grid_hw[0] // kind.stride, kind.grid_hw[1] // kind.stride
     return kind.grid_hw[0] * kind.stride, kind.grid_hw[1] * kind.stride
 
 
 def _convolution(kind: ConvolutionKind, channels_in: int, channels_out: int, *, quantized: bool) -> ov.Model:
     """Build convolution, bias and SiLU, between codes where `quantized`, as a layer of the deployed network is."""
     image = opset13.parameter([1, channels_in, *_input_hw(kind)], np.float32)
+    if kind.transposed:
+        return _transposed(kind, image, channels_in, channels_out)
     read = _coded(image, 256) if quantized else image
     before = [side // 2 for side in kind.kernel_hw]
     options = ([kind.stride] * 2, before, before, [1, 1])
@@ -112,12 +116,21 @@ def _convolution(kind: ConvolutionKind, channels_in: int, channels_out: int, *, 
     return ov.Model([_coded(result, 256) if quantized else result], [image], "convolution")
 
 
+def _transposed(kind: ConvolutionKind, image: ov.Node, channels_in: int, channels_out: int) -> ov.Model:
+    """Build a transposed convolution and its bias, which a quantized network has in float, without padding."""
+    weights = np.full((channels_in, channels_out, *kind.kernel_hw), 0.01, np.float32)
+    made = opset13.convolution_backprop_data(image, weights, [kind.stride] * 2, pads_begin=[0, 0], pads_end=[0, 0])
+    return ov.Model([opset13.add(made, np.full((1, channels_out, 1, 1), 0.01, np.float32))], [image], "convolution")
+
+
 def _coded(values: ov.Node, levels: int) -> ov.Node:
     low, high = (np.full([1] * len(values.shape), limit, np.float32) for limit in (-_LIMIT, _LIMIT))
     return opset13.fake_quantize(values, low, high, low, high, levels)
 
 
 def _is_quantized(kind: ConvolutionKind, channels_in: int, channels_out: int) -> bool:
+    if kind.transposed:
+        return False
     if kind.depthwise:
         return channels_in % 8 == 0 and min(kind.kernel_hw) >= 3
     multiples = channels_in % 8 == 0 and channels_out % 8 == 0 and kind.kernel_hw[0] == kind.kernel_hw[1]

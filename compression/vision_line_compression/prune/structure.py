@@ -25,6 +25,7 @@ class Convolution:
     """One convolution of the deployed network; `level` counts the halvings from the input to its output's grid.
 
     `channels` is (in, out) of the unpruned layer. `depthwise` convolutions have one filter for each channel.
+    `transposed` ones make a grid that is `stride` times finer.
     """
 
     name: str
@@ -33,30 +34,37 @@ class Convolution:
     depthwise: bool
     level: int
     channels: tuple[int, int]
+    transposed: bool = False
 
     @property
     def taps(self) -> int:
         """Return the weights of one filter plane."""
         return self.kernel_hw[0] * self.kernel_hw[1]
 
+    @property
+    def taps_a_place(self) -> float:
+        """Return how many of them make one place of the output."""
+        return self.taps / self.stride**2 if self.transposed else self.taps
+
 
 def survey_convolutions(model: nn.Module) -> tuple[Convolution, ...]:
     """Run the split model once on a small image and describe its convolutions in the order they run.
 
-    Left out is what deployment removes: the head that is not used for inference, and the branch of a RepVGG block
-    that is folded into the branch beside it. The fixed DFL convolution is left out too.
+    Left out is what deployment removes: the head that is not used for inference, classes of pixels that are there for
+    training, and the branch of a RepVGG block that is folded into the branch beside it. The fixed DFL convolution is
+    left out too.
     """
     found: list[Convolution] = []
     dropped = _dropped(model)
 
     def record(layer: nn.Module, _inputs: object, output: torch.Tensor) -> None:
-        convolution = cast("nn.Conv2d", layer)
+        convolution = cast("nn.Conv2d | nn.ConvTranspose2d", layer)
         found.append(_described(names[convolution], convolution, int(output.shape[2])))
 
     names: dict[nn.Module, str] = {
         layer: name
         for name, layer in model.named_modules()
-        if isinstance(layer, nn.Conv2d) and ".dfl." not in name and not name.startswith(dropped)
+        if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d) and ".dfl." not in name and not name.startswith(dropped)
     }
     hooks = [layer.register_forward_hook(record) for layer in names]
     with torch.no_grad():
@@ -90,11 +98,19 @@ def attention_macs(model: nn.Module, convolutions: Sequence[Convolution], size_h
     return total
 
 
-def _described(name: str, layer: nn.Conv2d, height: int) -> Convolution:
+def _described(name: str, layer: nn.Conv2d | nn.ConvTranspose2d, height: int) -> Convolution:
     kernel = int(layer.kernel_size[0]), int(layer.kernel_size[-1])
     level = (_TRACE_SIDE // height).bit_length() - 1
     channels = layer.in_channels, layer.out_channels
-    return Convolution(name, kernel, int(layer.stride[0]), layer.groups > 1, level, channels)
+    return Convolution(
+        name=name,
+        kernel_hw=kernel,
+        stride=int(layer.stride[0]),
+        depthwise=layer.groups > 1,
+        level=level,
+        channels=channels,
+        transposed=isinstance(layer, nn.ConvTranspose2d),
+    )
 
 
 def _dropped(model: nn.Module) -> tuple[str, ...]:

@@ -27,7 +27,9 @@ from typing import TYPE_CHECKING, Literal, cast
 
 import torch
 from torch import nn
+from ultralytics.nn.modules import Segment
 from ultralytics.nn.modules.block import Attention
+from ultralytics.nn.modules.head import Segment26
 
 from vision_line.errors import ModelError
 from vision_line_compression.network.detection_network import Head, branch_names, head_of
@@ -150,13 +152,31 @@ def _traced(model: nn.Module) -> Iterator[ChannelGroup]:
     graph = torch_pruning.DependencyGraph()
     graph.build_dependency(model.eval(), torch.zeros(1, 3, _SIDE, _SIDE))
     name_of = {module: name for name, module in model.named_modules()}
-    outputs = [chain[-1] for chain in _head_chains(head)]
-    for group in graph.get_all_groups(ignored_layers=outputs, root_module_types=[nn.Conv2d]):
+    roots = [nn.Conv2d, nn.ConvTranspose2d]
+    for group in graph.get_all_groups(ignored_layers=_kept_whole(head), root_module_types=roots):
         yield _group(group, graph, name_of)
 
 
 def _raw_outputs(head: Head, features: list[torch.Tensor]) -> list[torch.Tensor]:
-    return [chain(features[index % head.nl]) for index, chain in enumerate(_head_chains(head))]
+    outputs = [chain(features[index % head.nl]) for index, chain in enumerate(_head_chains(head))]
+    if not isinstance(head, Segment):
+        return outputs
+    head.proto.training = True  # of 26 it then hands out the classes of pixels too; its layers stay as they are
+    prototypes = head.proto(features if isinstance(head, Segment26) else features[0])
+    return [*outputs, *(prototypes if isinstance(prototypes, tuple) else (prototypes,))]
+
+
+def _kept_whole(head: Head) -> list[nn.Module]:
+    """Return the layers of a head whose outputs are never pruned.
+
+    Those are its own outputs; of masks that is prototypes too, and the branch of 26 that sees classes of pixels: it is
+    there while the network is trained, so that what it reads is pruned and no work is saved within.
+    """
+    outputs: list[nn.Module] = [chain[-1] for chain in _head_chains(head)]
+    if isinstance(head, Segment):
+        outputs.append(head.proto.cv3.conv)
+        outputs += getattr(head.proto, "semseg", nn.Sequential()).modules()
+    return outputs
 
 
 def _head_chains(head: Head) -> list[nn.Sequential]:
@@ -174,7 +194,7 @@ def _group(traced: Group, graph: DependencyGraph, name_of: dict[nn.Module, str])
     members: dict[tuple[str, str], Member] = {}
     for item in traced:
         module = item.dep.target.module
-        if not isinstance(module, (nn.Conv2d, nn.BatchNorm2d)):
+        if not isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.BatchNorm2d)):
             _reject_parameters(module, item)
             continue
         is_out = isinstance(module, nn.BatchNorm2d) or module.groups > 1

@@ -12,12 +12,17 @@ from numpy.typing import NDArray
 from onnx import ModelProto
 
 from vision_line.devices.model.heads import BOX_ROWS
+from vision_line.devices.model.masks import COEFFICIENTS
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ModelError
 from vision_line_compression.network.onnx_file import load_model
 
 #: An image as the runtime's preprocessing makes it: (3, h, w) RGB, 0..1.
 InputImage = NDArray[np.float32]
 Values = NDArray[np.float64]
+
+#: Places of an image whose masks are compared, those with the best scores.
+_MASKS = 16
 
 
 class OnnxSession:
@@ -66,7 +71,8 @@ class OutputAgreement:
     """Differences over all images; boxes in input pixels, scores 0..1, signal over difference in dB.
 
     Of rotated boxes there are angles too, in radians; of an angle the signal is the direction of the box, which half a
-    turn does not change. None: the boxes are upright.
+    turn does not change. Of masks there is what they are before the sigmoid, of the places with the best scores. None:
+    the model has none.
     """
 
     images: int
@@ -76,11 +82,12 @@ class OutputAgreement:
     largest_score: float
     angle_sqnr_db: float | None = None
     largest_angle: float | None = None
+    mask_sqnr_db: float | None = None
 
     @property
     def sqnr_db(self) -> float:
         """The sum of all parts: it grows with the likeness."""
-        return self.box_sqnr_db + self.score_sqnr_db + (self.angle_sqnr_db or 0.0)
+        return self.box_sqnr_db + self.score_sqnr_db + (self.angle_sqnr_db or 0.0) + (self.mask_sqnr_db or 0.0)
 
 
 class _Difference:
@@ -104,31 +111,39 @@ def compare_outputs(
     other: Path,
     images: Iterable[InputImage],
     *,
-    rotated: bool = False,
+    task: ModelTask = ModelTask.DETECT,
     threads: int = 0,
     fuse: bool = True,
 ) -> OutputAgreement:
     """Run `images` (3, h, w) through both files, whose head is `yolov8`: output (n, 4 + classes, anchors).
 
-    `rotated`: it is `yolov8-obb`, and the last row is the angle in radians. Without `fuse` ONNX Runtime executes every
-    node as it is written, Q/DQ pairs in float: what the files mean.
+    For the `task` of rotated boxes it is `yolov8-obb`, and the last row is the angle in radians; for that of masks
+    `yolov8-seg`, and the last rows are coefficients of the second output, the prototypes. Without `fuse` ONNX Runtime
+    executes every node as it is written, Q/DQ pairs in float: what the files mean.
 
     Raises:
         ModelError: a file that cannot run, images missing, or outputs of other shapes.
     """
     sessions = [OnnxSession(load_model(path), threads, fuse=fuse) for path in (reference, other)]
-    boxes, scores, angles, count = _Difference(), _Difference(), _Difference(), 0
-    least_rows = BOX_ROWS + 1 + rotated
+    boxes, scores, angles, masks, count = _Difference(), _Difference(), _Difference(), _Difference(), 0
+    rotated, masked = task is ModelTask.OBB, task is ModelTask.SEGMENT
+    behind = rotated + COEFFICIENTS * masked
+    least_rows = BOX_ROWS + 1 + behind
     for image in images:
-        wanted, found = (session.run(image)[0].astype(np.float64) for session in sessions)
+        outputs = [[output.astype(np.float64) for output in session.run(image)] for session in sessions]
+        wanted, found = (one[0] for one in outputs)
         if wanted.shape != found.shape or wanted.ndim != 3 or wanted.shape[1] < least_rows:
             raise ModelError(f"{other}: expected an output (1, 4 + classes, n), found {found.shape} and {wanted.shape}")
-        difference, scores_end = np.abs(wanted - found), wanted.shape[1] - rotated
+        difference, scores_end = np.abs(wanted - found), wanted.shape[1] - behind
         boxes.add(wanted[:, :BOX_ROWS], difference[:, :BOX_ROWS])
         scores.add(wanted[:, BOX_ROWS:scores_end], difference[:, BOX_ROWS:scores_end])
         if rotated:
             turned = difference[:, -1] % np.pi
             angles.add(np.ones_like(turned), 2 * np.sin(turned))  # unit vectors of twice the angle
+        if masked:
+            best = np.argsort(-wanted[0, BOX_ROWS:scores_end].max(axis=0), kind="stable")[:_MASKS]
+            theirs, ours = (_mask_logits(one[0][0], one[1][0], best) for one in outputs)
+            masks.add(theirs, np.abs(theirs - ours))
         count += 1
     if not count:
         raise ModelError(f"{other}: expected images to compare with, found none")
@@ -140,4 +155,11 @@ def compare_outputs(
         largest_score=scores.largest,
         angle_sqnr_db=angles.sqnr_db if rotated else None,
         largest_angle=float(np.arcsin(angles.largest / 2)) if rotated else None,
+        mask_sqnr_db=masks.sqnr_db if masked else None,
     )
+
+
+def _mask_logits(places: Values, prototypes: Values, columns: NDArray[np.intp]) -> Values:
+    """Return the masks (k, h, w) of some places before the sigmoid."""
+    logits: Values = np.tensordot(places[-COEFFICIENTS:, columns].T, prototypes, axes=1)
+    return logits

@@ -27,6 +27,7 @@ _GROUP_TITLES = {
 _GATE_TITLES = {
     "map50_95_drop": "mAP50-95 drop",
     "map50_drop": "mAP50 drop",
+    "mask_map50_95_drop": "mAP50-95 drop of masks",
     "class_recall_drop": "Recall drop of a class",
     "miss_rate": "Miss rate",
     "miss_rate_within_parent": "Miss rate within the parent's interval",
@@ -73,15 +74,17 @@ def render_page(card: ReportCard) -> str:
         "signed": _signed,
         "times": _times,
     }
+    product = card.row(card.product)
     return environment.get_template("page.html.jinja").render(
         card=card,
-        product=card.row(card.product),
+        product=product,
         reference=card.row(card.reference),
         plots=tuple(_plots(card)),
         drawn=_drawn(card),
         counted="exact" if card.grouped is None else "over the same groups and never narrower than the exact one",
         gate_titles=_GATE_TITLES,
         group_titles=_GROUP_TITLES,
+        has_masks=product.evaluation is not None and product.evaluation.accuracy.masks is not None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor, nn
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ConfigError
 from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.network.detection_network import (
@@ -22,9 +23,9 @@ from vision_line_compression.network.detection_network import (
     Criterion,
     Losses,
     Predictions,
-    branch_names,
     head_of,
     network_of,
+    task_of,
 )
 from vision_line_compression.training.losses import (
     angle_difference,
@@ -182,7 +183,7 @@ class DistillingCriterion:
         self._settings = settings
         self._forward = forward
         self._bins = int(head_of(student).reg_max)
-        self._rotated = "cv4" in branch_names(head_of(student))
+        self._rotated = task_of(student) is ModelTask.OBB
         self._names = part_names(settings.method, rotated=self._rotated)
         self._assigned: list[Tensor] = []
         self.progress = 0.0

@@ -14,6 +14,7 @@ import torch
 import yaml
 from torch import nn
 
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import Dataset, LabelledImage
@@ -116,9 +117,9 @@ def link_training_data(folder: Path, splits: dict[str, Dataset]) -> Path:
 def label_lines(image: LabelledImage) -> str:
     """Return the boxes of an image as a label file: lines of class, centre and size in shares of the image.
 
-    Of rotated boxes lines of class and corners, of all: Ultralytics takes no file that has lines of both kinds.
+    Of rotated boxes and masks lines of class and corners, of all: Ultralytics takes no file with lines of both kinds.
     """
-    if image.rotated is not None:
+    if image.task is not ModelTask.DETECT:
         polygons = zip(image.class_id.tolist(), (polygon.ravel() for polygon in image.polygons), strict=True)
         return "".join(_label_line(class_id, corners.tolist()) for class_id, corners in polygons)
     left, top, right, bottom = (image.xyxy.astype(np.float64) / (image.size_wh * 2)).T

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch import distributed as dist
 from ultralytics.models.yolo.detect import DetectionTrainer, DetectionValidator
 from ultralytics.models.yolo.obb import OBBValidator
+from ultralytics.models.yolo.segment import SegmentationValidator
 from ultralytics.utils.torch_utils import unwrap_model
 
 from vision_line.cores import usable_cores
@@ -122,11 +123,12 @@ class GivenModelTrainer(DetectionTrainer):
         )
 
     def get_validator(self) -> DetectionValidator:
-        """Return what measures the model after each epoch: of rotated boxes by their angles."""
-        if self.args.task != ModelTask.OBB:
+        """Return what measures the model after each epoch: rotated boxes by their angles, masks beside their boxes."""
+        validators = {ModelTask.OBB: OBBValidator, ModelTask.SEGMENT: SegmentationValidator}
+        if self.args.task not in validators:
             return super().get_validator()  # type: ignore[no-untyped-call, no-any-return]
         arguments = copy.copy(self.args)
-        return OBBValidator(self.test_loader, self.save_dir, arguments, self.callbacks)
+        return validators[self.args.task](self.test_loader, self.save_dir, arguments, self.callbacks)
 
     def carry_out(self) -> None:
         """Train until the last epoch, or go on where `resume` says.

@@ -3,13 +3,15 @@
 
 It keeps the rules of 2.2 that code can break without noticing: `Decode` overwrites what it returned before, here with
 poison first; a packet is a whole frame only if it says so; pts come back as they went in; planes are packed; a
-stream that changes its size is scaled to the first; without parameter sets in the packets there is no frame.
+stream that changes its size is scaled to the first; without parameter sets in the packets there is no frame. Of H.264
+whose parameter sets do not say how few frames are reordered some are held back, except with ZERO, which gives no pts.
 `pynvvideocodec-2.2.4.json` lists the names of the real module, read from the wheel.
 """
 
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import deque
 from enum import IntEnum
 from typing import Any, cast
@@ -19,9 +21,11 @@ import av
 import numpy as np
 from av.codec.context import Flags
 from numpy.typing import NDArray
+from tools.gpu_check.plain_sps import without_vui
 
 POISON = 0xA5
 NATIVE_DELAY = 4
+LOW_DELAY = 3  # where the stream leaves it open
 
 
 class PyNvVCException(Exception):  # noqa: N818  the real name
@@ -52,6 +56,7 @@ class Latency(IntEnum):
 
     NATIVE = 0
     LOW = 1
+    ZERO = 2
 
 
 class PacketFlag(IntEnum):
@@ -100,17 +105,19 @@ class DecodedFrame:
 class PyNvDecoder:
     """A decoder that owns one buffer for each frame that one call returns."""
 
-    def __init__(self, options: dict[str, Any]) -> None:
+    def __init__(self, options: dict[str, Any], library: FakePyNvVideoCodec) -> None:
         from cuda.core import Device, Stream
 
         self.options = options
         self.first: Any = None  # the first frame: its size and depth are the decoder's
         self._device = Device(options.get("gpuid", 0))
         self._stream = Stream.from_handle(options["cudastream"])
-        self._low = options["latency"] == Latency.LOW
+        self._latency = options["latency"]
+        self._delay = NATIVE_DELAY if self._latency == Latency.NATIVE else 0
+        self._library = library
         self._reader: Any = av.CodecContext.create(_FFMPEG[options["codec"]], "r")
         self._reader.thread_type = "NONE"
-        if self._low:
+        if self._latency != Latency.NATIVE:
             self._reader.flags |= Flags.low_delay
         self._unfinished = b""
         self._unfinished_pts = 0
@@ -142,7 +149,9 @@ class PyNvDecoder:
         else:
             self._unfinished, self._unfinished_pts = data, packet.pts
         self._delayed.extend(self._decoded(whole, pts))
-        keep = 0 if self._low else NATIVE_DELAY
+        if self._latency == Latency.LOW and self.options["codec"] == Codec.H264 and leaves_order_open(whole):
+            self._delay = LOW_DELAY
+        keep = LOW_DELAY if self._latency == Latency.ZERO and self._library.never_prompt else self._delay
         return [self._delayed.popleft() for _ in range(len(self._delayed) - keep)]
 
     def _decoded(self, data: bytes, pts: int) -> list[Any]:
@@ -170,7 +179,8 @@ class PyNvDecoder:
         self._upload(packed, self._buffers[index])
         base = int(self._buffers[index].handle)
         shape = (int(luma.shape[0] * 1.5), luma.shape[1])
-        return DecodedFrame(pixel_format, shape, (base, base + luma.nbytes), frame.pts)
+        has_pts = self._latency != Latency.ZERO or self._library.zero_has_pts
+        return DecodedFrame(pixel_format, shape, (base, base + luma.nbytes), frame.pts if has_pts else 0)
 
     def _of_first_size(self, frame: Any) -> Any:
         if self.first is None:
@@ -194,6 +204,12 @@ class PyNvDecoder:
         self._staging.append(pinned)
 
 
+def leaves_order_open(access_unit: bytes) -> bool:
+    """Whether H.264 (Annex B) has a parameter set that does not say how many frames are reordered: it ends before."""
+    sets = [unit.rstrip(b"\0") for unit in re.split(b"\0\0\1", access_unit) if unit and unit[0] & 31 == 7]
+    return any(without_vui(unit) == unit for unit in sets)
+
+
 def semiplanar(frame: Any) -> tuple[PixelFormat, NDArray[Any], NDArray[Any]]:
     """Return FFmpeg's 4:2:0 frame as NVDEC lays it out: luma (h, even w), interleaved chroma of the same width."""
     bits = frame.format.components[0].bits
@@ -212,7 +228,11 @@ def semiplanar(frame: Any) -> tuple[PixelFormat, NDArray[Any], NDArray[Any]]:
 
 
 class FakePyNvVideoCodec:
-    """The module: `opened` are the decoders' options; `refuse` is raised at opening."""
+    """The module: `opened` are the decoders' options; `refuse` is raised at opening.
+
+    `zero_has_pts` is so of later versions; with `never_prompt` ZERO holds frames back as well;
+    with `refuses_zero` there is none.
+    """
 
     PacketData = PacketData
     cudaVideoCodec = Codec  # noqa: N815  the real name
@@ -227,6 +247,9 @@ class FakePyNvVideoCodec:
         self.opened: list[dict[str, Any]] = []
         self.alive: WeakSet[PyNvDecoder] = WeakSet()
         self.refuse: Exception | None = None
+        self.zero_has_pts = False
+        self.never_prompt = False
+        self.refuses_zero = False
 
     def CreateDecoder(  # noqa: N802  the real name
         self,
@@ -245,13 +268,15 @@ class FakePyNvVideoCodec:
         if self.refuse is not None:
             # a new one each time: one that is kept keeps the decoder that it was raised in, and its memory
             raise type(self.refuse)(*self.refuse.args)
+        if self.refuses_zero and latency is Latency.ZERO:
+            raise PyNvVCExceptionUnsupported("no such latency")
         if cudacontext != int(Device(gpuid).context.handle):
             raise PyNvVCException("cudastream input argument does not correspond to cudacontext argument")
         assert usedevicememory
         assert cudastream
         assert outputColorType is ColorType.NATIVE
         options = {"gpuid": gpuid, "codec": codec, "cudastream": cudastream, "latency": latency}
-        decoder = PyNvDecoder(options)
+        decoder = PyNvDecoder(options, self)
         self.opened.append(options)
         self.alive.add(decoder)
         return decoder

@@ -30,7 +30,9 @@ STAMP_ROWS = 16
 ENCODERS = {
     "h264": "x264enc tune=zerolatency speed-preset=ultrafast pass=quant quantizer=32 key-int-max={gop} "
     "sliced-threads={sliced} threads={threads} ! rtph264pay name=pay0 pt=96 config-interval={config}",
-    "h265": "x265enc tune=zerolatency speed-preset=ultrafast bitrate=600 key-int-max={gop} "
+    # In one thread: several wait for each other, and on a busy machine a frame then takes four times as long.
+    "h265": "x265enc tune=zerolatency speed-preset=ultrafast qp=32 key-int-max={gop} "
+    "option-string=pools=none:frame-threads=1:wpp=0:rc-lookahead=0 "
     "! rtph265pay name=pay0 pt=96 config-interval={config}",
     "mjpeg": "jpegenc quality=80 ! rtpjpegpay name=pay0 pt=26",
 }

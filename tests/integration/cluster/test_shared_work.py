@@ -170,14 +170,19 @@ def has_begun_a_stage(doomed: Doomed) -> bool:
 
 
 def kill_when(
-    doomed: Doomed, works: Callable[[Doomed], bool], command: subprocess.Popen[str], limit_s: float = 100.0
+    doomed: Doomed, works: Callable[[Doomed], bool], command: subprocess.Popen[str], limit_s: float = 300.0
 ) -> None:
-    """Kill the node once it works."""
+    """Kill the node once it works; a command whose node gets no work is ended."""
     deadline_s = time.monotonic() + limit_s
-    while not works(doomed):
-        assert command.poll() is None, command.communicate()
-        assert time.monotonic() < deadline_s, "the node got no work"
-        time.sleep(0.02)
+    try:
+        while not works(doomed):
+            assert command.poll() is None, command.communicate()
+            assert time.monotonic() < deadline_s, "the node got no work"
+            time.sleep(0.02)
+    except BaseException:
+        command.kill()
+        command.communicate()
+        raise
     doomed.kill()
 
 

@@ -37,7 +37,7 @@ def boards(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def write_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> WriteCheckpoint:
-    """Return a function that writes an untrained model (2 classes) by its name, once for the session; "-obb" too."""
+    """Return a function that writes an untrained model (2 classes) by its name, "-obb" and "-seg" too, once each."""
     folder = tmp_path_factory.mktemp("families")
 
     def write(name: str) -> Path:
@@ -53,13 +53,14 @@ def _draw(name: str, path: Path) -> None:
     """Write a checkpoint whose normalisations differ from each other: equal ones would hide mixed-up channels."""
     import torch
     from torch import nn
-    from ultralytics.nn.tasks import DetectionModel, OBBModel
+    from ultralytics.nn.tasks import DetectionModel, OBBModel, SegmentationModel
 
     torch.manual_seed(0)
-    kind = OBBModel if name.endswith("-obb") else DetectionModel
-    model: Any = kind(f"{name}.yaml", nc=2, verbose=False)  # type: ignore[no-untyped-call]
+    kinds: dict[str, tuple[str, Any]] = {"obb": ("obb", OBBModel), "seg": ("segment", SegmentationModel)}
+    task, kind = kinds.get(name.rpartition("-")[2], ("detect", DetectionModel))
+    model = kind(f"{name}.yaml", nc=2, verbose=False)
     model.names = {0: "scratch", 1: "dent"}
-    model.task = "obb" if kind is OBBModel else "detect"
+    model.task = task
     model.args = {}
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d) and module.running_mean is not None and module.running_var is not None:

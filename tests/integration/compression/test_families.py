@@ -44,12 +44,15 @@ FAMILIES = {
     "yolov8n-obb": "v8",
     "yolo11n-obb": "11",
     "yolo26n-obb": "26",
+    "yolov8n-seg": "v8",
+    "yolo11n-seg": "11",
+    "yolo26n-seg": "26",
 }
 
 
 def networks(*names: str) -> list[Any]:
     """Return these for tests: a larger network has the structure of the smaller one, and 26 has all blocks of 11."""
-    rare = {"yolov8s", "yolo11n", "yolo11n-obb", "yolo26n-obb"}
+    rare = {"yolov8s", "yolo11n", "yolo11n-obb", "yolo26n-obb", "yolo11n-seg", "yolo26n-seg"}
     return [pytest.param(name, marks=pytest.mark.long if name in rare else ()) for name in names]
 
 
@@ -74,7 +77,7 @@ def pruned_of(write_checkpoint: WriteCheckpoint) -> Callable[[str], tuple[Checkp
 
 
 def raw_outputs(model: Any, training: bool = False) -> Iterator[torch.Tensor]:
-    """Yield boxes, scores and angles of all heads, undecoded; in float64: rounding is far below what a cut changes."""
+    """Yield boxes, scores, angles and masks of all heads, undecoded; in float64, whose rounding is below any cut."""
     model = copy.deepcopy(model).double().train(training)
     images = torch.rand(2, 3, 64, 96, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     with torch.no_grad():
@@ -85,6 +88,9 @@ def raw_outputs(model: Any, training: bool = False) -> Iterator[torch.Tensor]:
         yield head["scores"]
         if "angle" in head:
             yield head["angle"]
+        if "proto" in head:
+            yield head["mask_coefficient"]
+            yield from head["proto"] if isinstance(head["proto"], tuple) else (head["proto"],)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -182,7 +188,45 @@ def test_the_branch_of_angles_is_pruned_with_the_others(write_checkpoint: WriteC
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["yolo11n", "yolov8n-obb"])
+@pytest.mark.parametrize("name", networks("yolov8n-seg", "yolo26n-seg"))
+def test_the_branch_of_prototypes_is_pruned_on_both_sides_of_its_upsampling(
+    name: str, pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, Any]]
+) -> None:
+    """It and the branches of coefficients become narrow; prototypes and coefficients stay 32."""
+    checkpoint, plan, model = pruned_of(name)
+    original: Any = checkpoint.model
+    head, before = model.model[-1], original.model[-1]
+    kept = {entry.group.name.partition(".proto.")[2]: len(entry.kept) for entry in plan.groups}
+
+    assert {"cv1.conv", "upsample", "cv2.conv"} <= kept.keys()
+    assert head.proto.upsample.weight.shape[:2] == (kept["cv1.conv"], kept["upsample"])
+    assert head.proto.upsample.weight.shape[:2] < before.proto.upsample.weight.shape[:2]
+    assert head.proto.cv2.conv.weight.shape[:2] == (kept["cv2.conv"], kept["upsample"])
+    assert head.proto.cv3.conv.out_channels == 32
+    assert [chain[-1].out_channels for chain in head.cv4] == [32, 32, 32]
+    assert head.cv4[0][0].conv.out_channels <= before.cv4[0][0].conv.out_channels
+
+
+def test_prototypes_are_rated_by_what_silencing_sets_to_nothing(write_checkpoint: WriteCheckpoint) -> None:
+    """By Taylor: of the transposed convolution, which has no normalisation, the channels go that change no loss."""
+    checkpoint = load_checkpoint(write_checkpoint("yolov8n-seg"))
+    settings = PruneSettings(budget=Budget(macs=0.7), importance="taylor", method="uniform", size_hw=(64, 64))
+
+    def differentiate(model: nn.Module) -> Iterator[None]:
+        loss = model.get_parameter("model.22.proto.upsample.weight")[:, 32:].square().sum()
+        for parameter in model.parameters():
+            loss = loss + 0.0 * parameter.sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        yield
+
+    plan = plan_pruning(checkpoint, settings, differentiate=differentiate)
+    (kept,) = (entry.kept for entry in plan.groups if entry.group.name == "model.22.proto.upsample")
+
+    assert len(kept) < 64
+    assert set(range(32, 64)) <= set(kept)
+
+
+@pytest.mark.parametrize("name", ["yolo11n", "yolov8n-obb", "yolov8n-seg"])
 def test_plans_count_the_exported_graph(
     name: str, pruned_of: Callable[[str], tuple[Checkpoint, PruningPlan, nn.Module]], tmp_path: Path
 ) -> None:
@@ -218,7 +262,7 @@ def test_attention_is_kept(name: str, pruned_of: Callable[[str], tuple[Any, Prun
         assert after.proj.conv.weight.shape == before.proj.conv.weight.shape
 
 
-@pytest.mark.parametrize("name", networks("yolov10n", "yolo26n", "yolo26n-obb"))
+@pytest.mark.parametrize("name", networks("yolov10n", "yolo26n", "yolo26n-obb", "yolo26n-seg"))
 def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tuple[Any, PruningPlan, Any]]) -> None:
     """The one-to-one head, a copy of the one-to-many head, is narrowed alike."""
     _, _, model = pruned_of(name)
@@ -226,7 +270,7 @@ def test_both_heads_get_the_same_widths(name: str, pruned_of: Callable[[str], tu
 
     branches = [branch for branch in ("cv2", "cv3", "cv4") if hasattr(head, branch)]
 
-    assert len(branches) == (3 if name.endswith("-obb") else 2)
+    assert len(branches) == (3 if name.endswith(("-obb", "-seg")) else 2)
     for many, one in ((getattr(head, branch), getattr(head, f"one2one_{branch}")) for branch in branches):
         assert [p.shape for p in many.parameters()] == [p.shape for p in one.parameters()]
     assert head.cv3[0][0][1].conv.out_channels < 80 or head.cv2[0][0].conv.out_channels < 64
@@ -479,3 +523,10 @@ def test_shares_may_refer_to_the_first_parent(pruned_of: Callable[[str], tuple[C
     assert second.costs["macs"].reference == plan.costs["macs"].reference
     assert 0.37 < second.costs["macs"].share <= 0.4
     assert complexity(apply_plan(smaller, second), (64, 64)) == second.complexity
+
+
+def test_the_time_of_a_transposed_convolution_is_found() -> None:
+    """Among the engine's own times of its layers, where it has another name than a convolution."""
+    kind = ConvolutionKind(kernel_hw=(2, 2), stride=2, depthwise=False, grid_hw=(64, 64), transposed=True)
+
+    assert OpenvinoBench(seconds=0.001, threads=1).least_ms(kind, 128, 128) > 0

@@ -21,7 +21,13 @@ from vision_line.errors import ConfigError, DeviceError
 from vision_line_compression.cli import cli
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.evaluation import evaluate
-from vision_line_compression.evaluate.predict import load_predictions, only_variant, predict, save_predictions
+from vision_line_compression.evaluate.predict import (
+    load_predictions,
+    only_variant,
+    predict,
+    save_predictions,
+    why_not_on_integers,
+)
 from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.evaluate.speed import measure_speed
 from vision_line_compression.quantize.settings import QuantizeSettings
@@ -84,6 +90,8 @@ def test_float_execution_is_not_measured_as_int8(unprovable: Model, boards: Path
         evaluate(unprovable, drawn)
     with pytest.raises(DeviceError, match="not measured"):
         measure_speed([unprovable], drawn, (64, 96), seconds=0.1, rounds=1)
+    assert "its INT8 engine is not used" in why_not_on_integers(unprovable, (64, 96))
+    assert why_not_on_integers(open_model(None), (192, 320)) == ""
     allowed = predict(unprovable, drawn, float_execution=True).execution
 
     assert allowed is not None

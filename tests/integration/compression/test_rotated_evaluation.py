@@ -13,6 +13,7 @@ from tests.fakes.tiny_model import build_tiny_model
 
 from vision_line.devices.model.model import open_model
 from vision_line.devices.model.rotated_boxes import RotatedBoxes, outlines_of, overlaps
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import ConfigError, ModelError
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.evaluate.command import evaluate_model
@@ -46,7 +47,7 @@ def data_set(folder: Path, *boxes: tuple[float, ...]) -> Path:
 
 
 def rotated(data: Path) -> RotatedBoxes:
-    (image,) = open_dataset(data, "test", rotated=True).images
+    (image,) = open_dataset(data, "test", task=ModelTask.OBB).images
     assert image.rotated is not None
     return image.rotated
 
@@ -82,14 +83,14 @@ def test_upright_labels_are_boxes_without_an_angle(tmp_path: Path) -> None:
     assert overlaps(rotated(data), expected)[0, 0] == pytest.approx(1.0, abs=2e-3)
     (tmp_path / "data/labels/test/a.txt").write_text("0 0.25 0.25 0.5 0.5 0.75 0.75 0.5 0.5")
     with pytest.raises(ConfigError, match="corners on one line"):
-        open_dataset(data, "test", rotated=True)
+        open_dataset(data, "test", task=ModelTask.OBB)
 
 
 def test_saved_predictions_keep_their_corners(model: Path, tmp_path: Path) -> None:
     """Also beside images in which nothing is found; without the labels' angles nothing is measured."""
     data = data_set(tmp_path / "data", FOUND)
     opened = open_model(model)
-    found = predict(opened, open_dataset(data, "test", rotated=True))
+    found = predict(opened, open_dataset(data, "test", task=ModelTask.OBB))
     save_predictions(found, tmp_path / "found.npz")
     (again,) = load_predictions(tmp_path / "found.npz").detections
 

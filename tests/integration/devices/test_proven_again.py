@@ -5,13 +5,15 @@ from __future__ import annotations
 
 from contextlib import closing
 
+import numpy as np
 import openvino as ov
 import pytest
 
 from vision_line.devices.cpu import proven_engines
 from vision_line.devices.cpu.backend import open_cpu
 from vision_line.devices.cpu.openvino_engine import OpenVino, run_images
-from vision_line.devices.model.agreement import Output, Tolerance, compare
+from vision_line.devices.model.agreement import Tolerance, compare
+from vision_line.devices.model.heads import HeadOutput
 from vision_line.devices.model.model import open_model
 from vision_line.devices.model.proof import Images, shaped
 
@@ -37,9 +39,9 @@ def test_an_engine_that_turns_wrong_is_noticed(monkeypatch: pytest.MonkeyPatch) 
     with closing(open_cpu(model, model.input_shapes_hw[:1], lambda: None)) as device:
         assert device.prove_again() == ""
 
-        def wrong(network: ov.CompiledModel, images: Images) -> list[Output]:
+        def wrong(network: ov.CompiledModel, images: Images) -> list[HeadOutput]:
             right = run_images(network, images)
-            return [*right[:-1], right[-1] * 0]  # one output of one stream
+            return [*right[:-1], np.asarray(right[-1]) * 0]  # one output of one stream
 
         monkeypatch.setattr(proven_engines, "run_images", wrong)
         assert "computes wrongly now" in device.prove_again()
@@ -55,4 +57,6 @@ def test_the_proof_compares_streams_with_the_reference() -> None:
     right = run_images(OpenVino(1).compiled(model, variant.path, shape, low_precision=False), images)
     classes = len(model.classes)
     assert compare(reference, model.head, classes, model.nms_iou, right, Tolerance()).holds
-    assert not compare(reference, model.head, classes, model.nms_iou, [*right[:-1], right[-1] * 0], Tolerance()).holds
+    assert not compare(
+        reference, model.head, classes, model.nms_iou, [*right[:-1], np.asarray(right[-1]) * 0], Tolerance()
+    ).holds

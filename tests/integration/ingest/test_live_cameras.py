@@ -19,7 +19,7 @@ LEARNING = 12  # frames until a camera's way of sending is known
 @pytest.mark.parametrize("codec", ["h264", "h265", "mjpeg"])
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 async def test_a_camera_runs(codec: str, transport: str, serve: Serve, watch: Watch, wait_until: Until) -> None:
-    """Frames come in order, without a gap, from a keyframe on, and with both clocks."""
+    """Frames come in order, without a gap that nothing is said of, from a keyframe on, and with both clocks."""
     server = serve({"path": "cam", "codec": codec})
     cam = watch(server.url("cam"), transport=transport)
     await wait_until(lambda: len(cam.frames) >= 50, 15)
@@ -27,7 +27,11 @@ async def test_a_camera_runs(codec: str, transport: str, serve: Serve, watch: Wa
     # On a busy machine the keyframe itself may come too late to be shown; the next ones need no other.
     assert cam.frames[0].keyframe or cam.dropped.get(DropCause.BEHIND)
     assert cam.frames[0].size_wh == (320, 240)
-    assert cam.stamps == list(range(cam.stamps[0], cam.stamps[0] + len(cam.stamps)))
+    stamps = list(cam.stamps)
+    missing = len(range(stamps[0], stamps[-1] + 1)) - len(stamps)
+    assert stamps == sorted(set(stamps))
+    # A busy machine leaves out what it reads too late; it says of each frame that it did.
+    assert missing <= sum(cam.dropped.get(cause, 0) for cause in (DropCause.BEHIND, DropCause.SHED))
     cam.assert_accounted()
     assert cam.dropped.get(DropCause.SUPERSEDED, 0) == 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +20,12 @@ from tests.fakes.waiting import until
 from tests.integration.outputs.conftest import Line, until_state
 
 from vision_line.config.output_load import load_outputs
+from vision_line.config.output_settings import MqttOutput
 from vision_line.feed.feed_server import FeedServer
-from vision_line.outputs.message_sink import SinkError
+from vision_line.outputs.message_sink import SinkError, SinkTrouble
+from vision_line.outputs.mqtt_client import open_client
+from vision_line.outputs.mqtt_sink import MqttSink
+from vision_line.outputs.notification import Notification
 from vision_line.outputs.output_probe import probe_output
 from vision_line.parts.orders import Asked, ask_lot, ask_recipe
 from vision_line.parts.part import PartVerdict
@@ -176,6 +181,50 @@ async def test_a_broker_that_takes_few_at_once_gets_everything(line: Line) -> No
             await until(lambda: sum(topic.endswith("/event") for topic in broker.topics) == 30)
     assert (broker.largest, broker.is_exceeded) == (3, False)
     assert sum(topic.endswith("/event") for topic in broker.topics) == 30
+
+
+async def test_a_window_waits_for_its_own_acknowledgements(line: Line) -> None:
+    """Also where it has to wait for the place of something else, as the answer to a command is."""
+    broker = NarrowBroker(most=2, late_s=None)
+    async with await asyncio.start_server(broker.serve, "127.0.0.1", 0) as server:
+        line.configure(mqtt(server.sockets[0].getsockname()[1]))
+        settings = load_outputs(line.streams).enabled["plant"]
+        assert isinstance(settings, MqttOutput)
+        client = await open_client(settings, "plant")
+        answer = asyncio.create_task(client.publish("answer", b"", 1))
+        await until(lambda: broker.topics == ["answer"])
+        window = asyncio.create_task(client.publish_all([("one", b"", False), ("two", b"", False)]))
+        await asyncio.sleep(0)  # it waits for a place
+        broker.acknowledge_next()
+        await answer
+        await until(lambda: broker.topics == ["answer", "one", "two"])
+        assert not window.done()
+        broker.acknowledge_next()
+        broker.acknowledge_next()
+        await window
+        await client.__aexit__(None, None, None)
+
+
+async def test_a_connection_that_ends_while_it_is_written_to_is_an_end_and_nothing_more(
+    line: Line, broker: Broker, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Found out by writing, before the event loop has seen it: no file number that is none is waited for."""
+    line.configure(mqtt(broker.port))
+    (settings,) = load_outputs(line.streams).enabled.values()
+    assert settings.type == "mqtt"
+    sink = MqttSink(settings, "writer")
+    await sink.connect()
+    assert sink._client is not None
+    connection = sink._client._client.socket()
+    assert isinstance(connection, socket.socket)
+    connection.shutdown(socket.SHUT_WR)
+    said = Notification("0:1", 1, "event", 1_795_896_009.0, {"event_id": "E1"}, camera="cam1")
+
+    with pytest.raises(SinkError) as raised:
+        await sink.send([said])
+    await sink.close()
+    assert raised.value.trouble is SinkTrouble.LOST
+    assert not [record for record in caplog.records if record.name == "asyncio"]
 
 
 async def test_a_silent_cut_is_noticed_and_nothing_is_lost(line: Line, broker: Broker, subscriber: Subscriber) -> None:

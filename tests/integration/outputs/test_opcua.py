@@ -214,6 +214,26 @@ async def test_variables_show_the_line(served: Served) -> None:
         await shown(client, "Heartbeat", lambda after: after > before)
 
 
+async def test_who_comes_finds_what_was_recorded_while_nobody_was_there(served: Served) -> None:
+    """Nothing is written for nobody, and the journal is asked seldom; before a session begins all of it is written."""
+    await until(lambda: served.sessions == 0, lambda: served.sessions)
+    quiet_s = served.sink.turn_s
+    served.rows.state(served.run, "cam1", "stale", 50.0)
+    said = served.sources.records.newest_of("state")
+    assert said is not None
+    await served.sink.send([said])
+    async with served.client() as client:
+        name = ua.NodeId("VisionLine/Cameras/cam1/State", await client.get_namespace_index(URI))
+        found = await client.get_node(name).read_value()
+        there_s = served.sink.turn_s
+        subscription = await client.create_subscription(50, Heard())
+        heard_s = served.sink.turn_s
+        await subscription.delete()
+
+    assert found == "stale"
+    assert quiet_s > there_s > heard_s
+
+
 async def test_what_stays_as_it_is_is_not_written_again(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     """With many cameras the server would write for ever what nobody has to read; an interval goes on being counted."""
     nodes = served.sink._nodes

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,10 +30,14 @@ from vision_line.frames import (
     Verdict,
 )
 from vision_line.ports import DetectionLog
+from vision_line.records.columns import Table
 from vision_line.records.entries import CameraRecord
 from vision_line.records.journal_check import Expected
 from vision_line.records.log import SqliteLog
+from vision_line.records.query import Selection
 from vision_line.records.schema import APPLICATION_ID, SCHEMA_VERSION, open_reader, open_writer
+from vision_line.records.statements import MASK_COLUMNS
+from vision_line.records.table_export import Format, export
 from vision_line.records.verification import verify
 
 OpenLog = Callable[..., SqliteLog]
@@ -276,8 +281,8 @@ def old_file(path: Path, version: int) -> None:
         (path.parent / "4" / path.name).rename(path)
         open_writer(path).close()
         with closing(sqlite3.connect(path)) as connection:
-            for table in ("detections", "events", "near_misses"):
-                connection.execute(f"ALTER TABLE {table} DROP COLUMN outline")
+            for table, column in product(("detections", "events", "near_misses"), ("outline", *MASK_COLUMNS)):
+                connection.execute(f"ALTER TABLE {table} DROP COLUMN {column}")
             connection.execute("PRAGMA user_version=7")
         return
     name = f"schema{max(version, 2)}.sql"
@@ -325,12 +330,26 @@ def test_the_journal_of_an_older_schema_goes_on(open_log: OpenLog, records: Path
     assert not found.journal.before
 
 
-def test_what_nobody_wrote_into_an_older_row_is_found(open_log: OpenLog, records: Path) -> None:
-    """Its entry says nothing of the newer column: there is nothing in it then."""
+def test_a_file_of_schema_8_holds_and_is_exported_as_before(open_log: OpenLog, records: Path, tmp_path: Path) -> None:
+    """That version wrote it, with an upright and a rotated box, and its exports: there is nothing in newer columns."""
+    old_file(records / "records.sqlite", 8)
+    open_log().close()
+
+    verify(records, Expected(), lambda _done, _total: None, images=True)
+    for table in (Table.DETECTIONS, Table.EVENTS):
+        export(records, table, Format.CSV, Selection(), tmp_path / f"{table}.csv")
+        names, *rows = (Path(__file__).parent / "old_files" / f"schema8_{table}.csv").read_text("utf-8").splitlines()
+        exported = (tmp_path / f"{table}.csv").read_text("utf-8").splitlines()
+        assert exported == [f"{names},area_px,centre_x,centre_y", *(f"{row},,," for row in rows)]
+
+
+@pytest.mark.parametrize("change", ["outline = '[1, 2]'", "outline = ''", "area_px = 0, centre_x = 0, centre_y = 0"])
+def test_what_nobody_wrote_into_an_older_row_is_found(open_log: OpenLog, records: Path, change: str) -> None:
+    """Its entry says nothing of the newer column: there is nothing in it then, and 0 is an area as any other."""
     old_file(records / "records.sqlite", 4)
     open_log().close()
     with closing(sqlite3.connect(records / "records.sqlite")) as connection, connection:
-        connection.execute("UPDATE events SET outline = '[1, 2]'")
+        connection.execute(f"UPDATE events SET {change}")
 
     with pytest.raises(BrokenRecordError, match="in table events is another one"):
         verify(records, Expected(), lambda _done, _total: None, images=False)

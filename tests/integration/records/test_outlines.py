@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Rotated boxes in the records: kept, chained into the journal, exported; and an image with upright ones has none."""
+"""Rotated boxes and masks in the records: kept, chained into the journal, exported; an upright box has none of it."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from vision_line.errors import BrokenRecordError
+from vision_line.frames import MaskFigures, Masks
 from vision_line.records.columns import Table
 from vision_line.records.journal_check import Expected
 from vision_line.records.log import SqliteLog
@@ -79,3 +80,88 @@ def test_the_journal_holds_corners_too(rotated: Path) -> None:
     assert 2 in formats
     with pytest.raises(BrokenRecordError, match="a detection of"):
         verify(rotated, Expected(), lambda _done, _total: None, images=False)
+
+
+POLYGON = (4.0, 10.0, 16.0, 12.0, 9.0, 18.0, 12.0, 30.0, 0.0, 26.0)
+FIGURES = MaskFigures(140.0, 8.5, 19.25)
+
+
+@pytest.fixture
+def masked(open_log: Callable[..., SqliteLog], records: Path, line: Any, wait_until: Callable[..., None]) -> Path:
+    """Records of a run in which the second event has a mask, and the third one without a pixel."""
+    log = open_log()
+    for number, outline in enumerate((None, POLYGON, None)):
+        figures = FIGURES if outline else MaskFigures(0.0, 8.0, 20.0)
+        masks = Masks(np.array([figures], np.float32), (outline,)) if number else None
+        seen = line.inspection(number, 1, data=line.frame_data())
+        seen = replace(seen, detections=replace(seen.detections, masks=masks))
+        event = replace(line.event(seen, f"e{number}"), outline=outline, mask=figures if number else None)
+        log.write_inspection(seen, [event])
+        wait_until(lambda files=3 * (number + 1): len(list(records.rglob("*.jpg"))) == files)
+    log.close()
+    return records
+
+
+@pytest.mark.parametrize("table", [Table.DETECTIONS, Table.EVENTS])
+def test_tables_are_exported_with_masks(masked: Path, tmp_path: Path, table: Table) -> None:
+    """Area and middle as numbers, the polygon as rotated boxes' corners; empty where there is no mask."""
+    rows = exported(masked, table, Format.CSV, tmp_path / "rows.csv").read_text("utf-8-sig")
+    upright, found, empty = csv.DictReader(rows.splitlines())
+    names = ("area_px", "centre_x", "centre_y")
+
+    assert [upright[name] for name in (*names, "outline")] == [""] * 4
+    assert [float(found[name]) for name in names] == list(FIGURES)
+    assert json.loads(found["outline"]) == list(POLYGON)
+    assert [float(empty[name]) for name in names] == [0, 8, 20]
+    assert empty["outline"] == ""
+
+
+def test_coco_has_the_mask_as_a_polygon(masked: Path, tmp_path: Path) -> None:
+    """With the mask's own area, which counts holes and further parts."""
+    coco = json.loads(exported(masked, Table.EVENTS, Format.COCO, tmp_path / "c.json").read_text("utf-8"))
+
+    assert [one["segmentation"] for one in coco["annotations"]] == [[], [list(POLYGON)], []]
+    assert [one["area"] for one in coco["annotations"]] == [320, 140, 0]
+
+
+def test_the_journal_holds_masks_too(masked: Path) -> None:
+    """In a format of their own; who changes an area is found."""
+    verify(masked, Expected(), lambda _done, _total: None, images=True)
+    with closing(sqlite3.connect(masked / FILE_NAME)) as connection, connection:
+        bodies = connection.execute("SELECT body FROM journal WHERE kind = 'detections' ORDER BY number")
+        formats = {json.loads(body)["format"] for (body,) in bodies}
+        connection.execute("UPDATE detections SET area_px = 141 WHERE area_px = 140")
+
+    assert formats <= {1, 3}
+    assert 3 in formats
+    with pytest.raises(BrokenRecordError, match="a detection of"):
+        verify(masked, Expected(), lambda _done, _total: None, images=False)
+
+
+@pytest.mark.parametrize("column", ["area_px", "centre_x", "centre_y"])
+def test_a_part_of_a_mask_that_nobody_found_is_found(masked: Path, column: str) -> None:
+    """Also without the rest of it: the row of an upright box has nothing there."""
+    with closing(sqlite3.connect(masked / FILE_NAME)) as connection, connection:
+        changed = connection.execute(f"UPDATE detections SET {column} = 7 WHERE area_px IS NULL")
+
+    assert changed.rowcount == 1
+    with pytest.raises(BrokenRecordError, match="a detection of"):
+        verify(masked, Expected(), lambda _done, _total: None, images=False)
+
+
+def test_a_mask_that_was_left_out_is_empty_beside_others(
+    open_log: Callable[..., SqliteLog], records: Path, line: Any, tmp_path: Path
+) -> None:
+    """The box is there, in a group of detections with masks; the journal holds it as it is."""
+    masks = Masks(np.array([FIGURES, [np.nan] * 3], np.float32), (POLYGON, None))
+    log = open_log()
+    seen = line.inspection(0, 2)
+    log.write_inspection(replace(seen, detections=replace(seen.detections, masks=masks)), [])
+    log.close()
+    rows = exported(records, Table.DETECTIONS, Format.CSV, tmp_path / "rows.csv").read_text("utf-8-sig")
+    found, left_out = csv.DictReader(rows.splitlines())
+
+    assert [found["area_px"], left_out["area_px"]] == ["140.0", ""]
+    assert [left_out[name] for name in ("centre_x", "centre_y", "outline")] == [""] * 3
+    assert float(left_out["x1"]) == 20
+    verify(records, Expected(), lambda _done, _total: None, images=False)

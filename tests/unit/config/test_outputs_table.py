@@ -104,7 +104,7 @@ def test_certificates_lie_beside_the_file(tmp_path: Path) -> None:
         (f'{HOOK}topic = "x"\n', "6: output[h].topic: unknown key"),
         (f'{HOOK}secret = "abc"\n', "6: output[h].secret: expected whsec_"),
         (HOOK + HOOK, "8: output[h].name: 'h' is already the name of output 1"),
-        (HOOK.replace('type = "webhook"\n', ""), "1: output[h]: "),
+        (HOOK.replace('type = "webhook"\n', ""), "1: output[h].type: is missing"),
     ],
 )
 def test_mistakes_are_found_at_their_key(tmp_path: Path, text: str, problem: str) -> None:

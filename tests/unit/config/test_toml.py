@@ -164,6 +164,7 @@ def test_a_step_of_a_recipe_is_counted_from_1_and_found_below_its_header(tmp_pat
             '[[output]]\ntype = "mqqt"\n',
             "output[1].type: found 'mqqt', expected one of 'mqtt', 'webhook', 'opcua'",
         ),
+        ('[[output]]\nname = "mes"\n', "output[mes].type: is missing"),
     ],
 )
 def test_what_is_of_the_wrong_kind_is_said_in_the_words_of_toml(text: str, said: str, tmp_path: Path) -> None:

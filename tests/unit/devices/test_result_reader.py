@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from tests.builders import make_frame
 
-from vision_line.devices.model.heads import MAX_DETECTIONS, HeadKind, Output
+from vision_line.devices.model.heads import MAX_DETECTIONS, HeadKind, Output, SegmentOutput
+from vision_line.devices.model.masks import COEFFICIENTS
 from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader
@@ -26,12 +27,12 @@ def output_of(objects: int, places: int = 1000) -> Output:
     return output
 
 
-def reader_of_pills(head: HeadKind = HeadKind.YOLOV8) -> HeadReader:
+def reader_of_pills(head: HeadKind = HeadKind.YOLOV8, nms_iou: float = 0.7) -> HeadReader:
     """Return what reads a model of one class."""
     model = Model(
         name="m", path=Path("m.onnx"), sha256="0" * 64, precision="fp32", classes=("pill",), stride=32,
         head=head, input_name="images", input_shapes_hw=((SIDE, SIDE),), dynamic=True, score_threshold=0.25,
-        nms_iou=0.7, bundle=None, variants=(),
+        nms_iou=nms_iou, bundle=None, variants=(),
     )  # fmt: skip
     return HeadReader(model)
 
@@ -69,3 +70,29 @@ def test_a_crowded_frame_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
         for number in range(2):
             assert len(reader.read(make_frame("cam2", number), box, output_of(MAX_DETECTIONS + 9))) == MAX_DETECTIONS
     assert [message.partition(":")[0] for message in caplog.messages] == ["camera cam2"]
+
+
+def test_masks_that_are_left_out_are_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    """Of each camera, with how many they are; all boxes are there."""
+    reader, box = reader_of_pills(HeadKind.YOLOV8_SEG, nms_iou=0.99), Letterbox((640, 640), (640, 640))
+    prototypes = np.ones((COEFFICIENTS, 160, 160), np.float32)
+
+    def shows(objects: int) -> SegmentOutput:
+        places = np.full((5 + COEFFICIENTS, objects), 1, np.float32)
+        places[0] = places[1] = 320
+        places[2], places[3] = 640, np.geomspace(640, 40, objects)
+        places[4] = np.linspace(0.9, 0.5, objects)
+        nothing = np.zeros((len(places), 1), np.float32)
+        return SegmentOutput(np.concatenate([places, nothing], axis=1), prototypes)
+
+    with caplog.at_level(logging.WARNING):
+        few = reader.read(make_frame("cam1", 0), box, shows(20))
+        crowds = [reader.read(make_frame("cam2", number), box, shows(120)) for number in range(2)]
+
+    assert few.masks is not None
+    assert few.masks.left_out == 0
+    assert [len(crowd) for crowd in crowds] == [120, 120]
+    left_out = crowds[0].masks.left_out if crowds[0].masks is not None else 0
+    assert 0 < left_out < 90
+    (said,) = caplog.messages
+    assert said.startswith(f"camera cam2: {left_out} of a frame's 120 objects have no area and no outline")

@@ -13,11 +13,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.fakes.passed_parts import make_part
+from tests.fakes.waiting import wait_for
 
+from vision_line.lanes import parts_recorder
 from vision_line.lanes.lane_orders import MOST_KEPT, LaneOrders, OrdersOfLane, OrdersReading, OrderSteps
-from vision_line.lanes.parts_recorder import PartsRecorder
+from vision_line.lanes.parts_recorder import PartEntry, PartsRecorder
 from vision_line.parts.orders import LOT, RECIPE, Asked, Order, ask_lot, ask_recipe, enter
-from vision_line.parts.parts_file import FILE_NAME
+from vision_line.parts.parts_file import FILE_NAME, writing
+from vision_line.records.side_journal import append
 
 ASKED = Asked("anna", "command")
 UTC_AHEAD_S = 1e9
@@ -114,9 +118,11 @@ def test_orders_that_are_entered_meanwhile_count_from_then_on(recorder: PartsRec
 
 
 def test_an_order_that_counted_for_less_time_than_the_file_was_busy_has_its_moments(
-    recorder: PartsRecorder, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    """Somebody changes over, and back at once: parts that passed in between are of neither."""
+    """Somebody changes over, and back at once, between two readings: parts that passed in between are of neither."""
+    monkeypatch.setattr(parts_recorder, "ORDERS_EVERY_S", 3600.0)
+    recorder: PartsRecorder = request.getfixturevalue("recorder")
     with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         enter(other, RECIPE, "caps", ASKED, "*")
@@ -124,9 +130,46 @@ def test_an_order_that_counted_for_less_time_than_the_file_was_busy_has_its_mome
         time.sleep(0.01)
         enter(other, RECIPE, "", ASKED, "a")
         other.execute("COMMIT")
+    recorder.follow(["a"])  # which reads
     while recorder.orders("a").recipe is None:
         time.sleep(0.005)
     assert (recorder.orders("a", between_s).recipe, recorder.orders("a").recipe) == ("caps", "")
+
+
+def test_an_order_counts_from_when_it_was_entered_however_long_it_took_until_it_was_on_the_disk(
+    recorder: PartsRecorder, tmp_path: Path
+) -> None:
+    """The recorder reads meanwhile, and does not see it."""
+    recorder.put(PartEntry(make_part(1)))
+    wait_for(lambda: not recorder.waiting)  # it has begun, for which nobody else may hold the file
+    with closing(sqlite3.connect(tmp_path / FILE_NAME, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before_s = time.monotonic() - 0.002  # orders have whole milliseconds
+        enter(other, LOT, "L-2", ASKED, "a")
+        enter(other, RECIPE, "caps", ASKED, "a")
+        between_s = time.monotonic() + 0.002
+        time.sleep(0.005)
+        recorder.follow(["a", "b"])
+        wait_for(lambda: recorder.orders("b").lot == "L-1")  # so it has read
+        assert recorder.orders("a") == LaneOrders("L-1", None)
+        other.execute("COMMIT")
+    wait_for(lambda: recorder.orders("a") == LaneOrders("L-2", "caps"))
+    assert recorder.orders("a", between_s) == LaneOrders("L-2", "caps")
+    assert recorder.orders("a", before_s) == LaneOrders("L-1", None)
+
+
+def test_a_clock_that_was_set_gives_no_part_that_is_entered_another_lot(
+    recorder: PartsRecorder, tmp_path: Path
+) -> None:
+    """By its moment the order came an hour before the part; nobody can have entered it then."""
+    passed_s = time.monotonic()
+    recorder.put(PartEntry(make_part(1)))
+    wait_for(lambda: not recorder.waiting)
+    body = {LOT: "L-2", "by": "anna", "door": "command", "at_utc": time.time() - 3600}
+    with writing(tmp_path) as connection:
+        append(connection, LOT, "a", body)
+    wait_for(lambda: recorder.orders("a").lot == "L-2")
+    assert recorder.orders("a", passed_s).lot == "L-1"
 
 
 def test_a_lane_that_is_new_has_the_order_that_was_there_before_it(recorder: PartsRecorder, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from vision_line.lanes.part_records import RecordFrame
 from vision_line.lanes.parts_recorder import CorrectionEntry, PartEntry, PartsRecorder
 from vision_line.lanes.plc_door import LaneControl, LaneState, PartDecision, Trigger
 from vision_line.lanes.telling import Telling
-from vision_line.parts.orders import RECIPE, Asked, ask_lot, enter
+from vision_line.parts.orders import LOT, RECIPE, Asked, ask_lot, enter
 from vision_line.parts.part import PartCause, PartVerdict
 from vision_line.parts.parts_check import check_parts
 from vision_line.parts.parts_file import FILE_NAME
@@ -156,6 +156,25 @@ async def test_a_sleep_that_nobody_has_noticed_yet_is_before_an_acceptance_is_he
     bench.is_asleep = True
     bench.hear()
     assert [one.cause for one in bench.door.heard] == [PartCause.LATE]
+
+
+@pytest.mark.parametrize(("named", "lot"), [(None, "L-2"), ("L-9", "L-9")])
+async def test_a_part_has_the_lot_of_its_moment_also_where_that_is_known_after_it_was_decided(
+    bench: Bench, named: str | None, lot: str
+) -> None:
+    """The lot was begun before the part came, and its order takes until then to be on the disk."""
+    part = bench.good_part()
+    with closing(sqlite3.connect(bench.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        enter(other, LOT, "L-2", Asked("anna", "command"), "l1")
+        trigger = replace(part.decision.trigger, at_s=time.monotonic() + 0.002, lot=named)  # it has whole milliseconds
+        bench.telling.leave(replace(part, decision=replace(part.decision, trigger=trigger)))
+        other.execute("COMMIT")
+    bench.hear()
+    assert [one.verdict for one in bench.door.heard] == [PartVerdict.ACCEPT]
+    assert bench.rows() == [("accept", None)]
+    with closing(sqlite3.connect(bench.path)) as connection:
+        assert connection.execute("SELECT lot FROM parts").fetchall() == [(lot,)]
 
 
 class LeftOver:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -236,6 +237,54 @@ def test_an_event_reads_as_flat_json(setting: Setting) -> None:
     assert not [value for value in found.values() if isinstance(value, dict | list)]
 
 
+def test_a_message_is_the_same_each_time_but_for_its_moment() -> None:
+    """What is kept of its JSON holds for all moments, also where a text of it looks like one."""
+    content = {"run": None, "note": ',"sent":"1970-01-01T00:00:00.000000Z"', "camera": "cam1"}
+    said = Notification("0:7", 7, "event", 1_795_896_009.0, content)
+    for at_utc in (0.0, 1_795_896_010.25, 1_795_896_011.5):
+        assert json.loads(said.as_json(at_utc)) == said.as_object(at_utc)
+        assert list(json.loads(said.as_json(at_utc))) == list(said.as_object(at_utc))
+        assert json.loads(body_of([said], "/line", at_utc, batched=False))["data"] == said.as_object(at_utc)
+        assert [one["id"] for one in json.loads(body_of([said] * 3, "/line", at_utc, batched=True))] == ["0:7"] * 3
+
+
+def test_an_entry_with_sent_of_its_own_becomes_json() -> None:
+    """One that cannot be told would hold up everything behind it."""
+    said = Notification("0:7", 7, "event", 1_795_896_009.0, {"sent": "never", "camera": "cam1"})
+
+    assert [json.loads(said.as_json(at_utc)) for at_utc in (5.0, 6.0)] == [said.as_object(5.0)] * 2
+
+
+def test_what_one_output_has_read_is_not_read_again_for_the_next(setting: Setting) -> None:
+    """As long as nothing was written since: else an image would have a verdict that holds no more."""
+    statements: list[str] = []
+
+    class Traced(JournalSource):
+        def _opened(self, path: Path) -> sqlite3.Connection:
+            connection = super()._opened(path)
+            connection.set_trace_callback(statements.append)
+            return connection
+
+    run = setting.rows.run(0, None, "cam1")
+    event = setting.rows.event(run, "cam1", 1.0)
+    setting.rows.images(event, b"", path="evidence/1.jpg")
+    setting.source.close()
+    setting.source = Traced(setting.directory)
+    first, second, third = (setting.follower(name=name, kinds=["event", "evidence"]) for name in ("a", "b", "c"))
+    by_first = taken(first)
+    statements.clear()
+    by_second = taken(second)
+    asked = [one for one in statements if "FROM" in one]
+    with transaction(setting.rows.connection):
+        setting.rows.connection.execute("UPDATE events SET verdict = 'warn'")
+    by_third = taken(third)
+
+    assert [said.kind for said in by_first] == ["event", "evidence"]
+    assert by_second == by_first
+    assert asked == []
+    assert [said.content["verdict"] for said in by_third] == ["reject", "warn", "warn"]
+
+
 def test_an_interval_that_was_taken_back_still_has_its_camera(setting: Setting) -> None:
     """From the entry that said it first."""
     run = setting.rows.run(0, None, "cam1", "cam2")
@@ -461,14 +510,36 @@ def test_records_may_come_later(tmp_path: Path) -> None:
     cursors.close()
 
 
-def test_a_damaged_entry_stops_nobody(setting: Setting) -> None:
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "body = '['",
+        "body = replace(body, '\"open\"', '\"' || CAST(x'ff' AS TEXT))",  # a byte that is no text, and a quote less
+        f"body = '{{\"box\":{'[' * 100_000}'",
+        "at_utc = 1e300",
+    ],
+    ids=["half", "no text", "deep", "no moment"],
+)
+def test_a_damaged_entry_stops_nobody(setting: Setting, damage: str) -> None:
     """It is said to be unreadable, and `verify` names it."""
     run = setting.rows.run(0, None, "cam1")
     setting.rows.event(run, "cam1", 1.0)
     setting.rows.event(run, "cam1", 2.0)
-    setting.rows.connection.execute("UPDATE journal SET body = '[' WHERE key = 'event 1'")
+    setting.rows.connection.execute(f"UPDATE journal SET {damage} WHERE key = 'event 1'")
 
-    assert [said.content.get("unreadable") for said in taken(setting.follower())] == [True, None]
+    found = [json.loads(said.as_json(0.0)) for said in taken(setting.follower())]
+    assert [said.get("unreadable") for said in found] == [True, None]
+    assert (found[0]["time"] == "1970-01-01T00:00:00.000000Z") is damage.startswith("at_utc")
+
+
+def test_a_byte_that_is_no_text_becomes_a_question_mark(setting: Setting) -> None:
+    run = setting.rows.run(0, None, "cam1")
+    setting.rows.event(run, "cam1", 1.0)
+    damaged = "replace(body, '\"class\":\"open\"', '\"class\":\"op' || CAST(x'ff' AS TEXT) || 'n\"')"
+    setting.rows.connection.execute(f"UPDATE journal SET body = {damaged} WHERE key = 'event 1'")
+    (said,) = taken(setting.follower())
+
+    assert said.content["class"] == "op\N{REPLACEMENT CHARACTER}n"
 
 
 def test_half_a_character_ends_nobody(setting: Setting) -> None:

@@ -92,7 +92,8 @@ def test_what_every_message_has_is_explained() -> None:
 def test_how_the_doors_carry_them(said: dict[str, list[Notification]], tmp_path: Path) -> None:
     """The webhook's envelope, the broker's status, and the answer to a command."""
     event, online, offline, command, answer, refused = examples(sections()["By which door"])
-    assert is_alike(event, cloud_event(said["event"][0], "/vision-line/hall-2/line-1", time.time()) | {"data": {}})
+    made = json.loads(cloud_event(said["event"][0], "/vision-line/hall-2/line-1", time.time()))
+    assert is_alike(event, made | {"data": {}})
     assert is_alike(online, json.loads(status_payload("online", "host", "0.1.0", 0.0)))
     assert is_alike(offline, json.loads(status_payload("offline", "host", "0.1.0", 0.0, "the connection broke")))
 

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 from tests.builders import make_detections, make_frame, make_inspection
 
-from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Verdict
+from vision_line.frames import DefectEvent, Detections, DropCause, EventPhase, Masks, Verdict
 from vision_line.records.entries import (
+    AuditEntry,
+    CameraLabels,
     CameraRecord,
     CamerasEntry,
     Entry,
@@ -20,6 +22,7 @@ from vision_line.records.entries import (
     FirstInspectionEntry,
     InspectedEntry,
     RunRecord,
+    StoredImage,
     estimated_bytes,
     inspected_entry,
 )
@@ -89,7 +92,7 @@ def test_rows_hold_what_the_entry_held() -> None:
             "a",
             300.0,
             50.0,
-            None,
+            *[None] * 4,
         )
     ]
     assert 0.9 in event_rows[0]
@@ -156,6 +159,17 @@ def test_what_an_inspection_takes_in_memory_is_not_underestimated(detections: in
     assert held / many <= estimated_bytes(entries[0])
 
 
+def test_what_an_audit_takes_in_memory_is_that_of_its_detections() -> None:
+    """Their masks are most of it."""
+    found = make_detections(*[BOXES[0]] * 50)
+    corners = tuple(map(float, range(64)))
+    masked = replace(found, masks=Masks(np.zeros((50, 3), np.float32), (corners,) * 50))
+    audits = [AuditEntry(inspected(some).inspection, CameraLabels(), 0.1, StoredImage(0.0)) for some in (found, masked)]
+
+    assert estimated_bytes(audits[0]) >= estimated_bytes(inspected(found))
+    assert estimated_bytes(audits[1]) >= estimated_bytes(inspected(masked)) > 50 * len(corners) * 24
+
+
 def test_no_pixels_wait_in_the_backlog() -> None:
     """Everything else of the frame does."""
     frame = replace(make_frame("cam01", 1, at_s=1.0, at_utc=100.0, behind_s=0.05), data=object(), keyframe=True)
@@ -203,4 +217,4 @@ def test_a_rotated_box_has_its_corners_in_its_rows() -> None:
     (_, rows), (_, event_rows) = maker.statements(inspected(found, replace(event("a", BOXES[0]), outline=outline)))
 
     text = "[1.0, 2.0, 9.0, 0.5, 10.0, 8.0, 2.0, 9.5]"
-    assert (rows[0][-1], event_rows[0][-1]) == (text, text)
+    assert (rows[0][-4:], event_rows[0][-4:]) == ((text, None, None, None),) * 2

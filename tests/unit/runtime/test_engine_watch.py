@@ -12,7 +12,7 @@ import pytest
 
 from vision_line.errors import DeviceError, RunError
 from vision_line.runtime import engine_watch
-from vision_line.runtime.engine_watch import watch_engines
+from vision_line.runtime.engine_watch import EngineWatch
 
 DEADLINE_S = 40.0
 
@@ -43,7 +43,7 @@ async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match=r"computes wrongly now; what was inspected since \d{4}-\d\d-\d\dT"):
-            await watch_engines(prove, doubts.take, every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(prove, doubts.take).run(every_s=0.01, ask_every_s=0.01)
     assert not said
     ((since_utc, until_utc, why),) = doubts.heard
     assert proven_utc[-3] <= since_utc <= proven_utc[-2], "the last proof that held had begun"
@@ -66,7 +66,7 @@ async def test_what_cannot_be_proven_now_is_no_doubt_and_not_forgotten(caplog: p
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="computes wrongly now"):
-            await watch_engines(prove, doubts.take, every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(prove, doubts.take).run(every_s=0.01, ask_every_s=0.01)
     ((since_utc, _, _),) = doubts.heard
     assert proven_utc[0] <= since_utc <= proven_utc[1], "the proof that held had begun"
     assert "cannot be proven now" in caplog.text
@@ -79,15 +79,10 @@ async def test_a_doubt_spans_both_times_of_a_clock_that_was_set(step_s: float) -
     before_utc = 1_795_896_000.0
     clock = [before_utc, before_utc]
     doubts = Doubts()
+    watch = EngineWatch(lambda: "wrong", doubts.take, clock_utc=lambda: clock.pop() if clock else before_utc + step_s)
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="wrong"):
-            await watch_engines(
-                lambda: "wrong",
-                doubts.take,
-                every_s=0.01,
-                ask_every_s=0.01,
-                clock_utc=lambda: clock.pop() if clock else before_utc + step_s,
-            )
+            await watch.run(every_s=0.01, ask_every_s=0.01)
     ((since_utc, until_utc, _),) = doubts.heard
     assert since_utc <= min(before_utc, before_utc + step_s)
     assert until_utc >= max(before_utc, before_utc + step_s)
@@ -103,17 +98,16 @@ async def test_records_that_take_nothing_hide_no_engine() -> None:
         with pytest.raises(
             RunError, match=r"^cpu: wrong now; .* may be wrong, .*: the detection log cannot keep more$"
         ):
-            await watch_engines(lambda: "cpu: wrong now", refuse, every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(lambda: "cpu: wrong now", refuse).run(every_s=0.01, ask_every_s=0.01)
 
 
 async def test_a_machine_that_slept_is_proven_at_once() -> None:
     """It may have woken up on another processor."""
     asleep = iter([0.0, 0.0, 0.0, 5.0])
+    watch = EngineWatch(lambda: "wrong", no_matter, asleep_s=lambda: next(asleep, 5.0))
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="wrong"):
-            await watch_engines(
-                lambda: "wrong", no_matter, every_s=3600.0, ask_every_s=0.01, asleep_s=lambda: next(asleep, 5.0)
-            )
+            await watch.run(every_s=3600.0, ask_every_s=0.01)
 
 
 async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
@@ -127,7 +121,7 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
     monkeypatch.setattr(engine_watch.logger, "error", lambda *_: said.set())
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="failed"):
-            await watch_engines(fail, doubts.take, every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(fail, doubts.take).run(every_s=0.01, ask_every_s=0.01)
         assert [why for _, _, why in doubts.heard] == ["cpu: the engine failed"]
         hangs, over = threading.Event(), threading.Event()
 
@@ -136,7 +130,7 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
             over.wait(DEADLINE_S)
             raise RunError("cpu: the device is closed")
 
-        watching = asyncio.create_task(watch_engines(hang, no_matter, every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
+        watching = asyncio.create_task(EngineWatch(hang, no_matter).run(every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
         await asyncio.to_thread(hangs.wait)
         await said.wait()
         watching.cancel()
@@ -150,3 +144,32 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
         await asyncio.sleep(0)  # what the thread had the loop do is done
         gc.collect()
         assert not unheard, "nobody waits for the answer any more, and it is no error"
+
+
+async def test_the_end_of_a_run_is_proven_too() -> None:
+    """What was inspected since the last proof would stand as right else."""
+    said, doubts = ["", "cpu: it computes wrongly now"], Doubts()
+    watch = EngineWatch(lambda: said.pop(0), doubts.take)
+    async with asyncio.timeout(DEADLINE_S):
+        assert await watch.prove_last()
+        assert not doubts.heard
+        with pytest.raises(RunError, match=r"computes wrongly now; what was inspected since \d{4}-\d\d-\d\dT"):
+            await watch.prove_last()
+        await watch.prove_last()  # nothing is left in `said`: a fault is told once
+    assert [why for _, _, why in doubts.heard] == ["cpu: it computes wrongly now"]
+
+
+async def test_a_last_proof_that_hangs_is_said_and_does_not_hold_up_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    over, doubts = threading.Event(), Doubts()
+
+    def hang() -> str:
+        over.wait(DEADLINE_S)
+        return "cpu: nobody hears this"
+
+    async with asyncio.timeout(DEADLINE_S):
+        assert not await EngineWatch(hang, doubts.take).prove_last(timeout_s=0.01), "it is still inside the engine"
+    assert "did not end their last proof; what was inspected since" in caplog.text
+    over.set()
+    for thread in [each for each in threading.enumerate() if each.name == "engine proof"]:
+        await asyncio.to_thread(thread.join)
+    assert not doubts.heard

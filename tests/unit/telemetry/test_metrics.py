@@ -375,7 +375,7 @@ def test_the_build_of_an_engine_is_of_the_start() -> None:
 
     gap = NotInspected("i2", "a", "log", 1150.0, 5e8 + 150, ended_s=1200.0, ended_utc=5e8 + 200)
     run.not_inspected([gap], 1200.0)
-    assert parting_words(run.totals(1200.0)).startswith("not inspected for 50.0 % of the cameras' time since")
+    assert parting_words(run.totals(1200.0)).startswith("not inspected for 50.0 % of the cameras' time, beside")
 
 
 @pytest.mark.parametrize("missing_s", [0.0, 1.0, 1000.0, 1234.0, 9999.0, 10_000.0])

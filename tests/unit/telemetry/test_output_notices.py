@@ -23,7 +23,7 @@ def noted(directory: Path, name: str, state: str, at_utc: float, error: str | No
     file = CursorFile(directory)
     file.save(CursorKey(name), Cursor(7, b"7", sent=5, lost=2))
     file.save(CursorKey(name, JournalName.PARTS), Cursor(3, b"3", sent=3, repeated=1))
-    file.save_state(name, OutputState(state, at_utc, error, int(behind_s), behind_s, at_utc))
+    file.sync({name: OutputState(state, at_utc, error, int(behind_s), behind_s, at_utc)})
     file.close()
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from tests.fakes.fakecuda.driver import missing
 from tools.gpu_check.__main__ import REPORT, ROOT, STAGES, Stage, gather, run
-from tools.gpu_check.findings import OUT, Findings, percentile, run_stage
+from tools.gpu_check.findings import FAKES, OUT, Findings, percentile, run_stage
 from tools.gpu_check.plain_sps import plain, without_vui
 
 from vision_line.devices.cpu.decoder import CpuDecoder
@@ -57,12 +57,19 @@ def test_a_stage_runs_on_the_fakes(tmp_path: Path) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1800)  # minutes of computing, where nothing else is computed
 def test_the_stages_run_on_the_fakes(tmp_path: Path) -> None:
     """All of them pass there."""
     found = rehearsed(tmp_path, *REHEARSED)
 
     assert found["capture"]["wrong"] == 0
-    assert found["latency"]["H.264 without VUI: PyNvVideoCodec LOW"]["most_packets_late"] == 0
+    assert found["latency"]["H.264: PyNvVideoCodec LOW"]["most_packets_late"] == 0
+    assert found["latency"]["H.264 without VUI: PyNvVideoCodec LOW"]["most_packets_late"] > 0
+    assert found["latency"]["H.264 without VUI: PyNvVideoCodec ZERO"]["most_packets_late"] == 0
+    program = found["latency"]["H.264 without VUI: the program"]
+    assert program["most_packets_late"] > 0
+    assert program["late_at_the_end"] == 0
+    assert program["out"] == program["packets"]
     assert found["latency"]["H.264: PyNvVideoCodec NATIVE"]["most_packets_late"] > 0
 
 
@@ -108,6 +115,19 @@ def test_a_stage_that_hangs_or_is_killed_is_in_the_report(tmp_path: Path) -> Non
     assert found["whole"] == {"passed": True}
     assert found["hanging"]["faults"] == ["it left no file"]
     assert found["hanging"]["said"] == "here\n"
+
+
+def test_a_rehearsal_has_time_on_a_busy_machine(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """What ends a stage on a GPU that is at fault would only say there how much else the processor does."""
+    slow = Stage("slow", "facts", 1.0, under=(sys.executable, "-c", "import time; time.sleep(2)"))
+    ended = {}
+    for fakes in ("0", "1"):
+        environment = os.environ | {"PYTHONPATH": str(ROOT), FAKES: fakes}
+        run(slow, tmp_path, environment, time.monotonic() + 600)
+        ended[fakes] = capfd.readouterr().out
+
+    assert "stopped after 1 s" in ended["0"]
+    assert "stopped after" not in ended["1"]
 
 
 def test_no_stage_begins_when_the_time_is_used_up(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from vision_line.desk.boxes import each_box, present_boxes
 from vision_line.desk.central.known_time import KnownTime, read_known_time
 from vision_line.desk.central.plant_boxes import by_box
 from vision_line.desk.inspected.attention import read_last_run
+from vision_line.desk.inspected.doubted_time import DoubtedTime, read_doubts
 from vision_line.desk.inspected.overview import InspectedOverview, read_overview
 from vision_line.desk.local_time import ChosenTime
 from vision_line.records.records import Records
@@ -22,12 +23,13 @@ MOST_BARS = 48
 
 @dataclass(frozen=True, slots=True)
 class BoxCoverage:
-    """A box in a time: what of its own known time was inspected."""
+    """A box in a time: what of its own known time was inspected, and what of that may be wrong."""
 
     name: str
     known: KnownTime
     total: Covered
     share: float | None
+    doubts: Sequence[DoubtedTime]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ def read_plant_overview(
         if box in statuses:
             known = read_known_time(records, statuses[box], read_last_run(records), time, now_utc)
             total = totals.get(box, Covered())
-            boxes.append(BoxCoverage(box, known, total, total.share))
+            boxes.append(BoxCoverage(box, known, total, total.share, read_doubts(records, time)))
     return PlantOverview(
         **{one.name: getattr(overview, one.name) for one in fields(overview)}, boxes=boxes, has_bars=has_bars
     )

@@ -19,7 +19,7 @@ from vision_line.desk.charts.silences import read_silences
 from vision_line.desk.inspected.attention import read_alarms, read_last_run
 from vision_line.desk.inspected.coverage_bar import axis, column_s
 from vision_line.desk.inspected.degraded_time import degraded_words, read_degraded
-from vision_line.desk.inspected.doubted_time import read_doubts
+from vision_line.desk.inspected.doubted_time import DoubtedTime, read_doubts
 from vision_line.desk.inspected.inspected_time import Gap
 from vision_line.desk.inspected.shift_parts import CameraCoverage, ShiftPart, read_cameras, read_shift, read_shift_parts
 from vision_line.desk.local_time import ChosenTime, plant_clock
@@ -51,7 +51,8 @@ _REMOVED = """SELECT removed_from, rows, from_utc, to_utc, why FROM removals
 class InspectedOverview:
     """All cameras in a time, and where it has several shifts, each of them.
 
-    `removed`: rows of the ledger that are gone, of whose time nothing is known.
+    `removed`: rows of the ledger that are gone, of whose time nothing is known. `doubts`: times that count as
+    inspected and may have been inspected wrongly.
     """
 
     time: ChosenTime
@@ -63,6 +64,7 @@ class InspectedOverview:
     gaps: Sequence[Gap]  # the longest ones, longest first
     removed: Sequence[dict[str, object]]
     shifts: Sequence[ShiftPart]
+    doubts: Sequence[DoubtedTime]
 
 
 def read_overview(connection: Records, time: ChosenTime, most_bars: int | None = None) -> InspectedOverview:
@@ -86,6 +88,7 @@ def read_overview(connection: Records, time: ChosenTime, most_bars: int | None =
         gaps=sorted((gap for gap in gaps if gap.cause not in NOT_DUE), key=lambda gap: -gap.seconds)[:_MOST_GAPS],
         removed=[dict(row) for row in removed],
         shifts=read_shift_parts(connection, time, most_bars),
+        doubts=read_doubts(connection, time),
     )
 
 
@@ -105,7 +108,6 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         targets = read_plan(connection).targets
         later_utc = ahead_utc(connection)
         degraded = degraded_words(read_degraded(connection, time))
-        doubts = read_doubts(connection, time)
     part_silences = read_part_silences(services.reader.directory, read_part_baselines(services.reader.directory))
     earlier, later = neighbours(time)
     with services.reader.open_parts() as connection:
@@ -132,7 +134,7 @@ def home(services: Services, wanted: AskedTime) -> HTMLResponse:
         challenges=_challenge_problems(services.reader.directory, targets),
         without_run_s=without_s,
         degraded=degraded,
-        doubts=doubts,
+        doubts=overview.doubts,
         found=found,
         shift_before=before,
         later_utc=None if later_utc is not None and later_utc <= time.until_utc else later_utc,

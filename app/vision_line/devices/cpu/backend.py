@@ -17,11 +17,12 @@ from numpy.typing import NDArray
 
 from vision_line.cores import usable_cores
 from vision_line.devices.cpu.converter import Converter
-from vision_line.devices.cpu.openvino_engine import last_line
+from vision_line.devices.cpu.openvino_engine import last_line, outputs_of
 from vision_line.devices.cpu.planes import open_planes
 from vision_line.devices.cpu.proven_engines import ProvenEngines
 from vision_line.devices.device import InferenceDevice
 from vision_line.devices.model.model import Model
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader, Outputs
 from vision_line.devices.stall import STALL_S
@@ -69,6 +70,7 @@ class CpuBackend:
         cores = usable_cores()
         self._slots = slots or cores + 1
         self._wake = wake
+        self._segments = model.head.task is ModelTask.SEGMENT
         self._converter = Converter()
         self._finished: deque[int] = deque()  # filled by OpenVINO's thread; append and popleft are atomic
         self._engines = ProvenEngines(model, cores, inference_precision, exact=exact)
@@ -131,7 +133,7 @@ class CpuBackend:
         while self._finished:
             slot = self._finished.popleft()
             try:
-                outputs = self._converted[slot].request.get_output_tensor(0).data
+                outputs = outputs_of(self._converted[slot].request, segments=self._segments)
             except RuntimeError as exc:
                 raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
             yield slot, outputs

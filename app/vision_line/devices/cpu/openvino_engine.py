@@ -9,10 +9,13 @@ import numpy as np
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
-from vision_line.devices.model.agreement import Output
+from vision_line.devices.model.heads import HeadOutput, SegmentOutput
+from vision_line.devices.model.masks import COEFFICIENTS, MASK_STRIDE
 from vision_line.devices.model.model import Model
 from vision_line.devices.model.proof import Images
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.devices.preprocessing.definition import SCALE
+from vision_line.devices.result_reader import FrameOutput, Outputs
 from vision_line.errors import DeviceError, ModelError, RunError
 from vision_line.ports import ShapeHW
 
@@ -57,7 +60,7 @@ class OpenVino:
             network.reshape({model.input_name: ov.PartialShape([1, 3, *shape])})
         except RuntimeError as exc:
             raise ModelError(f"{path}: OpenVINO cannot use it at {shape} (h, w): {last_line(exc)}") from exc
-        _check_output(model, path, network)
+        _check_output(model, path, network, shape)
         try:
             return self._core.compile_model(
                 _with_interleaved_input(network), "CPU", self._config | _execution(model, low_precision, precision)
@@ -66,7 +69,13 @@ class OpenVino:
             raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
 
 
-def run_images(network: ov.CompiledModel, images: Images) -> list[Output]:
+def outputs_of(request: ov.InferRequest, *, segments: bool) -> Outputs:
+    """Return what a request has put out for its one frame, in its own memory; `segments`: of a segmentation model."""
+    first = request.get_output_tensor(0).data
+    return [SegmentOutput(first[0], request.get_output_tensor(1).data[0])] if segments else first
+
+
+def run_images(network: ov.CompiledModel, images: Images) -> list[HeadOutput]:
     """Return the output of `network` for each of `images` (n, h, w, 3), n of them for each of its streams.
 
     All streams work at the same time, as they do in a run: each has a graph of its own, which may be wrong alone.
@@ -75,20 +84,27 @@ def run_images(network: ov.CompiledModel, images: Images) -> list[Output]:
         RunError: the engine failed.
     """
     requests = [network.create_infer_request() for _ in range(int(network.get_property("NUM_STREAMS")))]
-    outputs: list[list[Output]] = [[] for _ in requests]
+    outputs: list[list[HeadOutput]] = [[] for _ in requests]
+    segments = len(network.outputs) > 1
     for image in images:
         try:
             for request in requests:
                 request.start_async([image[None] * SCALE])
             for request, own in zip(requests, outputs, strict=True):
                 request.wait()
-                own.append(np.array(request.get_output_tensor(0).data[0], np.float32))
+                own.append(_copied(outputs_of(request, segments=segments)[0]))
         except RuntimeError as exc:
             raise RunError(f"cpu: the engine failed: {last_line(exc)}") from exc
     return [output for own in outputs for output in own]
 
 
-def float_outputs(model: Model, path: Path, images: Images) -> list[Output]:
+def _copied(output: FrameOutput) -> HeadOutput:
+    if isinstance(output, SegmentOutput):
+        return SegmentOutput(*(np.array(part, np.float32) for part in output))
+    return np.array(output, np.float32)
+
+
+def float_outputs(model: Model, path: Path, images: Images) -> list[HeadOutput]:
     """Return what the file `path` of `model` gives for `images` (n, h, w, 3) when it is executed in float32.
 
     Raises:
@@ -119,10 +135,20 @@ def _with_interleaved_input(network: ov.Model) -> ov.Model:
     return steps.build()
 
 
-def _check_output(model: Model, path: Path, network: ov.Model) -> None:
+def _check_output(model: Model, path: Path, network: ov.Model, shape_hw: ShapeHW) -> None:
     """Refuse an output that the head's decoder would misread; a dynamic file does not state its sizes before."""
-    shape = network.output(0).get_partial_shape()
-    sizes = [dim.get_length() if dim.is_static else None for dim in shape] if shape.rank.is_static else []
+    sizes = _sizes(network.output(0))
     axis, size = 2 if model.head.is_end2end else 1, model.head.rows(len(model.classes))
     if len(sizes) != 3 or sizes[axis] != size:
+        shape = network.output(0).get_partial_shape()
         raise ModelError(f"{path}: expected axis {axis} of its output to be {size} for {model.head}, found {shape}")
+    if model.head.task is ModelTask.SEGMENT:
+        wanted = [COEFFICIENTS, *(side // MASK_STRIDE for side in shape_hw)]
+        if len(network.outputs) != 2 or _sizes(network.output(1))[1:] != wanted:
+            found = [str(output.get_partial_shape()) for output in network.outputs[1:]]
+            raise ModelError(f"{path}: expected a second output (1, {', '.join(map(str, wanted))}), found {found}")
+
+
+def _sizes(output: ov.Output) -> list[int | None]:
+    shape = output.get_partial_shape()
+    return [dim.get_length() if dim.is_static else None for dim in shape] if shape.rank.is_static else []

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import openvino as ov
 
 from vision_line.devices.cpu.openvino_engine import OpenVino, float_outputs, run_images
-from vision_line.devices.model.agreement import Output, Tolerance
+from vision_line.devices.model.agreement import Tolerance
+from vision_line.devices.model.heads import HeadOutput
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images
 from vision_line.devices.proof.processor import this_processor
@@ -159,7 +160,7 @@ class ProvenEngines:
         )
 
     def _prove(self, candidate: Execution, shape_hw: ShapeHW, network: ov.CompiledModel) -> ProofResult:
-        def run(images: Images) -> list[Output]:
+        def run(images: Images) -> list[HeadOutput]:
             return run_images(network, images)
 
         if candidate.is_exact and not self._prover.has_reference(candidate.variant, shape_hw):

@@ -20,6 +20,7 @@ from vision_line.devices.model.model import Model
 from vision_line.devices.preprocessing.letterbox import Letterbox
 from vision_line.devices.result_reader import HeadReader, Outputs
 from vision_line.devices.stall import STALL_S
+from vision_line.devices.tensorrt.build import check_task
 from vision_line.errors import DeviceError, RunError
 from vision_line.frames import Frame, Scores
 from vision_line.ports import GPU_SLOTS, DeviceDescription, DeviceLoad, ShapeHW
@@ -162,8 +163,9 @@ def open_cuda(
     Raises:
         DeviceError: no driver, GPU or library, an engine that cannot be built or run or fails its proof, or too
             little memory.
-        ModelError: TensorRT cannot read the model.
+        ModelError: TensorRT cannot read the model, or its task is none that GPUs are used for.
     """
+    check_task(model)
     reader = HeadReader(model, score_floor)
     backend = CudaBackend(
         open_gpu(index), model, wake, slots=slots, cache=cache, stop=stop, on_status=on_status, max_batch=max_batch

@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vision_line.devices.cuda.context import GpuContext
-from vision_line.devices.result_reader import Outputs
 
 if TYPE_CHECKING:
     from cuda.core import Buffer, Stream
@@ -113,7 +112,7 @@ class Scratch:
         host_view(self.host_input)[: batch.nbytes] = np.ascontiguousarray(batch).reshape(-1).view(np.uint8)
         part_of(self.host_input, batch.nbytes).copy_to(part_of(self.input, batch.nbytes), stream=self.stream)
 
-    def download(self, shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> Outputs:
+    def download(self, shape: tuple[int, ...], dtype: np.dtype[np.floating]) -> NDArray[np.floating]:
         """Wait for the stream, and return a copy of what is at the beginning of `output`."""
         nbytes = int(np.prod(shape)) * dtype.itemsize
         part_of(self.output, nbytes).copy_to(part_of(self.host_output, nbytes), stream=self.stream)

@@ -20,7 +20,8 @@ from vision_line.devices.cuda.engine_cache import EngineSource, cache_folder
 from vision_line.devices.cuda.memory import Scratch, open_scratch, open_stream
 from vision_line.devices.cuda.runtime_cache import runtime_cache_path
 from vision_line.devices.cuda.tensorrt_engine import BUCKETS, Engine
-from vision_line.devices.model.agreement import Output, Tolerance
+from vision_line.devices.model.agreement import Tolerance
+from vision_line.devices.model.heads import HeadOutput
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images
 from vision_line.devices.preprocessing.definition import SCALE
@@ -154,7 +155,7 @@ class EngineOpener:
         return result
 
 
-def _outputs(engine: Engine, bucket: int, scratch: Scratch, images: Images) -> list[Output]:
+def _outputs(engine: Engine, bucket: int, scratch: Scratch, images: Images) -> list[HeadOutput]:
     inputs = (images.transpose(0, 3, 1, 2) * SCALE).astype(engine.input.dtype)
     return list(engine.infer(inputs, bucket, scratch).astype(np.float32))
 

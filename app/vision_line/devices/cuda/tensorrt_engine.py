@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from vision_line.devices.cuda.context import GpuContext
     from vision_line.devices.cuda.memory import Scratch
-    from vision_line.devices.result_reader import Outputs
 
 _Answer = TypeVar("_Answer")
 
@@ -178,7 +177,7 @@ class Engine:
         self._starts = [old | more for old, more in zip(before, recorded, strict=True)]
         self._prepared = (*self._prepared, *new)
 
-    def infer(self, inputs: NDArray[np.generic], bucket: int, memory: Scratch) -> Outputs:
+    def infer(self, inputs: NDArray[np.generic], bucket: int, memory: Scratch) -> NDArray[np.floating]:
         """Return the outputs (n, ...) of `inputs` (n, 3, h, w), of the engine's own dtype, run as batches of `bucket`.
 
         Waits for them. A bucket that is prepared gets a context of its own for this, with the same kernels and weights:

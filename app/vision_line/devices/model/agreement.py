@@ -14,7 +14,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.heads import BOX_ROWS, HeadDecoder, HeadKind, class_floors, split_rows
+from vision_line.devices.model.heads import (
+    BOX_ROWS,
+    HeadDecoder,
+    HeadKind,
+    HeadOutput,
+    Output,
+    SegmentOutput,
+    class_floors,
+    split_rows,
+)
+from vision_line.devices.model.masks import COEFFICIENTS, Coefficients, sampled_logits
 from vision_line.devices.model.rotated_boxes import overlaps as rotated_overlaps
 from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
@@ -25,12 +35,27 @@ PLACES = 32
 #: Lowest score of a reference's detections.
 FLOOR = 0.25
 
+#: Points along each side of a place's box at which its mask is kept.
+MASK_SIDE = 6
+#: Masks are kept as whole numbers -127..127 of this many each: a mask's edge is where they change their sign.
+MASK_STEP = 1 / 8
+#: Points along each side of the input at which prototypes are kept.
+PROTOTYPE_SIDE = 4
+
+#: Prototypes are kept up to here, which float16 can hold.
+_MOST_PROTOTYPE = 60_000.0
+#: What masks vary at least, before the sigmoid: where they vary less, that much is what differences are a share of.
+_LEAST_MASK_VARIANCE = 0.25
+#: Prototypes that vary less than this share of what they are say the same everywhere.
+_LEAST_PROTOTYPE_VARIANCE = 1e-6
+
+#: Places that a place may have changed with in an engine that is right: of one object, and with scores as good as its.
+_LIKELY = 4
+
 #: Scores are cut here before logits are taken: what lies beyond is the same to anyone.
 _LEAST_SCORE = 1e-6
 #: Below this score a place holds nothing that a float16 engine could tell from zero.
 _LEAST_TELLING_SCORE = 1e-5
-
-Output = NDArray[np.float32]  # of one image, as `HeadDecoder` takes it
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,11 +65,15 @@ class Reference:
     `places` (images, k, 6): x1, y1, x2, y2 in input pixels, score, class; the k places with the best scores before
     overlaps are suppressed; of rotated boxes (images, k, 7): centre, width, height, angle, score, class. `detections`
     (m, 7 or 8): number of the image, then the same, of what the head decodes to above `FLOOR`. Places prove models that
-    find nothing, detections prove what the user gets.
+    find nothing, detections prove what the user gets. `masks` int8 (images, k, 36): the places' masks at 6 x 6 points
+    of their boxes, before the sigmoid, in steps of `MASK_STEP`. `prototypes` float16 (images, 32, 16): what these are
+    made of, at 4 x 4 points of the input. None: the model has no masks.
     """
 
     places: NDArray[np.float32]
     detections: NDArray[np.float32]
+    masks: NDArray[np.int8] | None = None
+    prototypes: NDArray[np.float16] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +86,10 @@ class Tolerance:
     """Largest difference of two scores that are the same."""
     logit: float = 0.8
     """Largest difference of their logits: what says something of scores near 0."""
+    mask: float = 0.8
+    """Least share of a mask that is the same: of its points, which count as much as they are away from its edge."""
+    shape: float = 0.4
+    """Most that masks of the same places, before the sigmoid, differ in shape: see `DetectionAgreement.worst_shape`."""
     share: float = 0.95
     """Least share of places that must be the same, and of detections both ways; one detection is always forgiven."""
 
@@ -75,11 +108,17 @@ class DetectionAgreement:
     worst_score: float
     """Largest difference of a place's score."""
     holds: bool
+    worst_shape: float = 0.0
+    """How far masks, or else prototypes, are from what they should be, as a share of how these vary.
+
+    0: they are the same; 1: they are as good as the same everywhere, or twice as steep; 2: they show other things.
+    """
 
     def __str__(self) -> str:
+        shapes = f", shapes of masks by {self.worst_shape:.2f}" if self.worst_shape else ""
         return (
             f"{self.same_places} of {self.places} places and {self.same_detections} of {self.expected} detections are "
-            f"the same, {self.found} were found, scores differ by up to {self.worst_score:.2f}"
+            f"the same, {self.found} were found, scores differ by up to {self.worst_score:.2f}{shapes}"
         )
 
 
@@ -88,18 +127,32 @@ def place_columns(kind: HeadKind) -> int:
     return 7 if kind.task is ModelTask.OBB else 6
 
 
-def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output]) -> Reference:
+def reference_of(kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[HeadOutput]) -> Reference:
     """Return what is kept of the right outputs, one an image.
 
     Raises:
         RunError: an output holds no numbers.
     """
-    places = [_best_places(*_places(kind, classes, output)) for output in outputs]
-    return Reference(np.stack(places).astype(np.float32), _detections(kind, classes, nms_iou, outputs, FLOOR))
+    kept = [_best_places(*_places(kind, classes, output)) for output in outputs]
+    places = np.stack([best for best, _ in kept]).astype(np.float32)
+    detections = _detections(kind, classes, nms_iou, outputs, FLOOR)
+    masks = [
+        _kept_masks(best, _coefficients(kind, output.places)[rows], output)
+        for (best, rows), output in zip(kept, outputs, strict=True)
+        if isinstance(output, SegmentOutput)
+    ]
+    if not masks:
+        return Reference(places, detections)
+    return Reference(places, detections, np.stack(masks), _kept_prototypes(outputs).astype(np.float16))
 
 
 def compare(
-    reference: Reference, kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output], tolerance: Tolerance
+    reference: Reference,
+    kind: HeadKind,
+    classes: int,
+    nms_iou: float,
+    outputs: Sequence[HeadOutput],
+    tolerance: Tolerance,
 ) -> DetectionAgreement:
     """Compare the outputs of an engine, one an image; one that holds no numbers agrees in nothing."""
     try:
@@ -107,6 +160,11 @@ def compare(
         pairs = [
             _differences(places, *_places(kind, classes, output), tolerance.overlap)
             for places, output in zip(reference.places, outputs, strict=True)
+        ]
+        masks = [
+            _found_masks(reference, number, kind, classes, output, tolerance)
+            for number, output in enumerate(outputs)
+            if isinstance(output, SegmentOutput)
         ]
     except RunError:
         return DetectionAgreement(
@@ -120,7 +178,15 @@ def compare(
             holds=False,
         )
     scores, logits = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-    return _compared(reference, found, scores, logits, tolerance)
+    same = (scores <= tolerance.score) & (logits <= tolerance.logit)
+    if masks and reference.masks is not None:
+        there, shown = (np.stack(parts) for parts in zip(*masks, strict=True))
+        alike = there & (_alike(reference.masks, shown) >= tolerance.mask)
+        shape = _mask_difference(reference.masks[there], shown[there])
+        if reference.prototypes is not None:
+            shape = max(shape, _prototype_difference(reference.prototypes, _kept_prototypes(outputs)))
+        return _compared(reference, found, scores, same & alike.ravel(), tolerance, shape)
+    return _compared(reference, found, scores, same, tolerance)
 
 
 def weakness(reference: Reference) -> str:
@@ -141,6 +207,25 @@ def weakness(reference: Reference) -> str:
         same += int(((scores <= tolerance.score) & (logits <= tolerance.logit)).sum())
     if same > _count(places) * tolerance.share:
         return "its images give the same places"
+    if reference.masks is not None and _have_same_masks(reference.masks, tolerance):
+        return "its places have the same masks"
+    return "" if reference.masks is None else _weakness_of_prototypes(reference.prototypes)
+
+
+def _have_same_masks(masks: NDArray[np.int8], tolerance: Tolerance) -> bool:
+    """Whether an engine that gave each place the mask of the one behind it might pass."""
+    ones, others = masks[:, :-1], masks[:, 1:].astype(np.float32)
+    is_like = _alike(ones, others).mean() > tolerance.share
+    return bool(is_like and _mask_difference(ones, others) <= tolerance.shape)
+
+
+def _weakness_of_prototypes(prototypes: NDArray[np.float16] | None) -> str:
+    """Say why masks that are the same everywhere, and fill boxes as right ones do, could not be told from these."""
+    if prototypes is None:
+        return "it has no prototypes"
+    values = prototypes.astype(np.float32)
+    if _variation(_each(values)) <= _LEAST_PROTOTYPE_VARIANCE * np.square(values).sum():
+        return "its prototypes are the same everywhere"
     return ""
 
 
@@ -148,16 +233,18 @@ def _compared(
     reference: Reference,
     found: NDArray[np.float32],
     scores: NDArray[np.float32],
-    logits: NDArray[np.float32],
+    same_place: NDArray[np.bool_],
     tolerance: Tolerance,
+    worst_shape: float = 0.0,
 ) -> DetectionAgreement:
     """Count; `found` goes down below the floor, since a score just above it may lie just below it in a right engine."""
-    same_places = int(((scores <= tolerance.score) & (logits <= tolerance.logit)).sum())
+    same_places = int(same_place.sum())
     expected = len(reference.detections)
     paired = _paired(reference.detections, found, tolerance)
     same = int(paired.sum())
     invented = int((found[~paired, -2] > FLOOR + tolerance.score).sum())
     forgiven = max(1.0, expected * (1.0 - tolerance.share))
+    are_places_same = same_places >= tolerance.share * scores.size
     return DetectionAgreement(
         places=scores.size,
         same_places=same_places,
@@ -166,7 +253,8 @@ def _compared(
         same_detections=same,
         invented=invented,
         worst_score=float(scores.max(initial=0.0)),
-        holds=same_places >= tolerance.share * scores.size and max(expected - same, invented) <= forgiven,
+        holds=are_places_same and max(expected - same, invented) <= forgiven and worst_shape <= tolerance.shape,
+        worst_shape=worst_shape,
     )
 
 
@@ -178,15 +266,110 @@ def _differences(
     Engines hand back their places in any order and number, so a place is looked for by its box: of all that overlap
     with it enough, the one with the nearest score of its class counts. A place that is nowhere is infinitely far.
     """
-    class_id = wanted[:, -1].astype(int)
-    found = scores[:, class_id].T  # (k, n)
-    logits = np.abs(_logit(found) - _logit(wanted[:, -2])[:, None])
-    logits[_overlaps(wanted[:, :-2], boxes) < overlap] = np.inf
+    found, logits = _distances(wanted, boxes, scores, overlap)
     nearest = logits.argmin(axis=1)
     rows = np.arange(len(wanted))
     distance = logits[rows, nearest]
     difference = np.where(np.isfinite(distance), np.abs(found[rows, nearest] - wanted[:, -2]), wanted[:, -2])
     return difference.astype(np.float32), distance
+
+
+def _distances(
+    wanted: NDArray[np.float32], boxes: Boxes, scores: NDArray[np.float32], overlap: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Return (k, n) what n places score for the class of each of the `wanted` ones, and how far that is in logits."""
+    found = scores[:, wanted[:, -1].astype(int)].T
+    logits = np.abs(_logit(found) - _logit(wanted[:, -2])[:, None])
+    logits[_overlaps(wanted[:, :-2], boxes) < overlap] = np.inf
+    return found, logits
+
+
+def _found_masks(
+    reference: Reference, number: int, kind: HeadKind, classes: int, output: SegmentOutput, tolerance: Tolerance
+) -> tuple[NDArray[np.bool_], NDArray[np.float32]]:
+    """Return for each place of an image whether something was found there (k,), and the mask (k, 36) most like its own.
+
+    Masks are those of a reference. Of one object many places tell, whose scores may be as good as the same, and each
+    has coefficients of its own: so it is looked for among the few that come nearest.
+    """
+    wanted = reference.places[number]
+    there, shown = np.zeros(len(wanted), bool), np.zeros((len(wanted), MASK_SIDE**2), np.float32)
+    if reference.masks is None:
+        return there, shown
+    found, logits = _distances(wanted, *_places(kind, classes, output), tolerance.overlap)
+    could_be = (np.abs(found - wanted[:, -2:-1]) <= tolerance.score) & (logits <= tolerance.logit)
+    nearest = np.argsort(np.where(could_be, logits, np.inf), axis=1)[:, :_LIKELY]
+    coefficients = _coefficients(kind, output.places)
+    for row, place in enumerate(wanted):
+        rows = nearest[row, could_be[row, nearest[row]]]
+        if len(rows):
+            masks = _in_steps(sampled_logits(place[:4], coefficients[rows], output.prototypes, MASK_SIDE))
+            there[row], shown[row] = True, masks[_alike(reference.masks[number, row], masks).argmax()]
+    return there, shown
+
+
+def _mask_difference(wanted: NDArray[np.int8], found: NDArray[np.float32]) -> float:
+    """Return how far the shapes of masks (n, 36) are apart, as a share of how the `wanted` ones vary within a box."""
+    values = wanted.astype(np.float32)
+    least = values.size * _LEAST_MASK_VARIANCE / MASK_STEP**2
+    return _variation(found - values) / max(_variation(values), least, 1.0)
+
+
+def _prototype_difference(wanted: NDArray[np.float16], found: NDArray[np.float32]) -> float:
+    """Return the same of prototypes (images, 32, 16), each of which is one over all images."""
+    values = wanted.astype(np.float32)
+    return _variation(_each(found - values)) / max(_variation(_each(values)), float(np.finfo(np.float32).tiny))
+
+
+def _each(prototypes: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return prototypes (images, 32, 16) one by one: (32, images * 16)."""
+    return np.moveaxis(prototypes, 1, 0).reshape(prototypes.shape[1], -1)
+
+
+def _variation(values: NDArray[np.floating]) -> float:
+    """Return the sum of squares of how far each row's values are from their mean."""
+    return float(np.square(values - values.mean(axis=-1, keepdims=True)).sum())
+
+
+def _alike(wanted: NDArray[np.int8], found: NDArray[np.int8] | NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return which share of the `wanted` masks (..., 36) is the same in `found`, points at the edge counting little."""
+    weight = np.abs(wanted.astype(np.float32))
+    agree = np.where((wanted > 0) == (found > 0), weight, np.float32(0)).sum(axis=-1)
+    whole = np.broadcast_to(weight.sum(axis=-1), agree.shape)
+    share: NDArray[np.float32] = np.divide(agree, whole, out=np.ones_like(agree), where=whole > 0)
+    return share
+
+
+def _kept_masks(places: NDArray[np.float32], coefficients: Coefficients, output: SegmentOutput) -> NDArray[np.int8]:
+    """Return the masks (k, 36) of an image's places (k, 6) as a reference keeps them."""
+    logits = [
+        sampled_logits(place[:4], own[None], output.prototypes, MASK_SIDE)[0]
+        for place, own in zip(places, coefficients, strict=True)
+    ]
+    return _in_steps(np.stack(logits)).astype(np.int8)
+
+
+def _in_steps(logits: NDArray[np.float32]) -> NDArray[np.float32]:
+    steps: NDArray[np.float32] = np.clip(np.rint(logits / MASK_STEP), -127, 127)
+    return steps
+
+
+def _kept_prototypes(outputs: Sequence[HeadOutput]) -> NDArray[np.float32]:
+    """Return the prototypes (images, 32, 16) of a segmentation model's outputs at points spread over the input."""
+    found = []
+    for output in outputs:
+        if isinstance(output, SegmentOutput):
+            rows, columns = (
+                (np.arange(PROTOTYPE_SIDE) * 2 + 1) * side // (2 * PROTOTYPE_SIDE)
+                for side in output.prototypes.shape[1:]
+            )
+            found.append(output.prototypes[:, rows[:, None], columns].reshape(len(output.prototypes), -1))
+    return np.clip(np.stack(found), -_MOST_PROTOTYPE, _MOST_PROTOTYPE).astype(np.float32)
+
+
+def _coefficients(kind: HeadKind, places: Output) -> Coefficients:
+    """Return the masks' coefficients (n, 32) of all places."""
+    return places[:, -COEFFICIENTS:] if kind.is_end2end else places[-COEFFICIENTS:].T
 
 
 def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: Tolerance) -> NDArray[np.bool_]:
@@ -206,7 +389,7 @@ def _paired(wanted: NDArray[np.float32], found: NDArray[np.float32], tolerance: 
 
 
 def _detections(
-    kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[Output], floor: float
+    kind: HeadKind, classes: int, nms_iou: float, outputs: Sequence[HeadOutput], floor: float
 ) -> NDArray[np.float32]:
     """Return what the heads decode to above `floor`, (n, 7 or 8): number of the image, box, score, class."""
     head = HeadDecoder(kind, class_floors(classes, floor), nms_iou)
@@ -218,26 +401,31 @@ def _detections(
     return np.concatenate(rows)
 
 
-def _decoded(head: HeadDecoder, output: Output) -> tuple[NDArray[np.float32], Scores, ClassIds]:
+def _decoded(head: HeadDecoder, output: HeadOutput) -> tuple[NDArray[np.float32], Scores, ClassIds]:
+    if isinstance(output, SegmentOutput):
+        found, _ = head.decode_segments(output.places)
+        return found.xyxy, found.score, found.class_id
     if head.kind.task is ModelTask.OBB:
         return head.decode_rotated(output)
     found = head.decode(output)
     return found.xyxy, found.score, found.class_id
 
 
-def _places(kind: HeadKind, classes: int, output: Output) -> tuple[Boxes, NDArray[np.float32]]:
+def _places(kind: HeadKind, classes: int, output: HeadOutput) -> tuple[Boxes, NDArray[np.float32]]:
     """Return the boxes (n, 4) of all places as corners, rotated ones (n, 5) as they are; and their scores (n, classes).
 
     Raises:
         RunError: not numbers.
     """
-    if not np.isfinite(output).all():
+    if not all(np.isfinite(part).all() for part in (output if isinstance(output, SegmentOutput) else (output,))):
         raise RunError("the engine returned scores, boxes or classes that are not numbers")
+    if isinstance(output, SegmentOutput):
+        output = output.places[:, :-COEFFICIENTS] if kind.is_end2end else output.places[:-COEFFICIENTS]
     if kind is HeadKind.END2END_OBB:
         return _listed(output[:, [0, 1, 2, 3, 6, 4, 5]], classes)
     if kind is HeadKind.YOLOV8_OBB:
         return output[[0, 1, 2, 3, -1]].T, output[BOX_ROWS:-1].T
-    if kind is HeadKind.END2END:
+    if kind.is_end2end:
         return _listed(output, classes)
     centre, half = output[:2], output[2:4] / 2
     boxes = np.concatenate([centre - half, centre + half]).T
@@ -258,10 +446,11 @@ def _listed(rows: NDArray[np.float32], classes: int) -> tuple[Boxes, NDArray[np.
     return rows[:, :-2], scores
 
 
-def _best_places(boxes: Boxes, scores: NDArray[np.float32]) -> NDArray[np.float32]:
+def _best_places(boxes: Boxes, scores: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.intp]]:
+    """Return the places with the best scores, and which of all they are."""
     best = scores.max(axis=1)
     rows = np.argsort(-best, kind="stable")[:PLACES]
-    return np.column_stack([boxes[rows], best[rows], scores[rows].argmax(axis=1)])
+    return np.column_stack([boxes[rows], best[rows], scores[rows].argmax(axis=1)]), rows
 
 
 def _overlaps(first: Boxes, second: Boxes) -> NDArray[np.float32]:

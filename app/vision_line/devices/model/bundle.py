@@ -152,13 +152,13 @@ class Bundle(_Frozen):
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")
     """Name of the model, shown and logged."""
     task: ModelTask
-    """What the model is for: `detect`, boxes, or `obb`, rotated boxes."""
+    """What the model is for: `detect`, boxes, `obb`, rotated boxes, or `segment`, masks."""
     classes: tuple[ClassName, ...] = Field(min_length=1)
     """Class names in the order of the network's outputs."""
     stride: int = Field(ge=1, le=256)
     """Input sides are multiples of this."""
     head: HeadKind
-    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6); `yolov8-obb`, `end2end-obb`: angle behind."""
+    """`yolov8`: (1, 4 + classes, n), NMS outside; `end2end`: (1, n, 6); `-obb`: angle behind; `-seg`: 32 behind."""
     model: BundleModel
     """The model file."""
     input_shapes_hw: tuple[tuple[Side, Side], ...] = Field(min_length=1)

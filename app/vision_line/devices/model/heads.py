@@ -5,11 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import NamedTuple, TypeAlias
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from vision_line.devices.model.masks import COEFFICIENTS, Coefficients, Prototypes, masks_of
 from vision_line.devices.model.rotated_boxes import RotatedBoxes, hulls_of, outlines_of, suppress_rotated
 from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
@@ -19,6 +21,17 @@ from vision_line.frames import Boxes, ClassIds, Detections, Scores
 MAX_DETECTIONS = 300
 
 Output = NDArray[np.float32]
+
+
+class SegmentOutput(NamedTuple):
+    """What a segmentation model puts out for one frame: rows of places as a detection head's, and the prototypes."""
+
+    places: Output
+    prototypes: Prototypes  # (32, height / 4, width / 4)
+
+
+#: What the head of any model puts out for one frame.
+HeadOutput: TypeAlias = Output | SegmentOutput
 
 #: Rows of an output before the class scores: centre x, y, width, height.
 BOX_ROWS = 4
@@ -43,6 +56,9 @@ class HeadKind(StrEnum):
     # Rotated boxes: centre x, y, width, height, and the angle in radians behind all else.
     YOLOV8_OBB = "yolov8-obb"  # (4 + classes + 1, n)
     END2END_OBB = "end2end-obb"  # (n, 7)
+    # Masks: 32 coefficients behind all else, and a second output, (32, height / 4, width / 4), that they weight.
+    YOLOV8_SEG = "yolov8-seg"  # (4 + classes + 32, n)
+    END2END_SEG = "end2end-seg"  # (n, 38)
 
     @property
     def is_end2end(self) -> bool:
@@ -52,15 +68,16 @@ class HeadKind(StrEnum):
     @property
     def task(self) -> ModelTask:
         """What models with this output are for."""
-        return ModelTask.OBB if self in _ROTATED else ModelTask.DETECT
+        return ModelTask.OBB if self in _ROTATED else ModelTask.SEGMENT if self in _MASKED else ModelTask.DETECT
 
     def rows(self, classes: int) -> int:
         """Return how many numbers the output has of a box, of a model with `classes`."""
-        return (6 if self.is_end2end else BOX_ROWS + classes) + (self in _ROTATED)
+        return (6 if self.is_end2end else BOX_ROWS + classes) + (self in _ROTATED) + COEFFICIENTS * (self in _MASKED)
 
 
-_END2END = frozenset({HeadKind.END2END, HeadKind.END2END_OBB})
+_END2END = frozenset({HeadKind.END2END, HeadKind.END2END_OBB, HeadKind.END2END_SEG})
 _ROTATED = frozenset({HeadKind.YOLOV8_OBB, HeadKind.END2END_OBB})
+_MASKED = frozenset({HeadKind.YOLOV8_SEG, HeadKind.END2END_SEG})
 
 
 def head_of(task: ModelTask, *, is_end2end: bool) -> HeadKind:
@@ -99,25 +116,40 @@ class HeadDecoder:
         """Find the floor below which no class counts."""
         object.__setattr__(self, "_lowest_floor", float(self.score_floor.min()))
 
-    def decode(self, output: Output) -> Detections:
+    def decode(self, output: HeadOutput) -> Detections:
         """Return the detections in `output` (one frame, no batch axis), in input pixels, highest score first.
 
         Raises:
-            RunError: the scores, or the boxes or classes of what counts, are not numbers.
+            RunError: the scores, or the boxes, classes or masks of what counts, are not numbers.
         """
+        if isinstance(output, SegmentOutput):
+            found, coefficients = self.decode_segments(output.places)
+            return with_masks(found, coefficients, output.prototypes)
         if self.kind is HeadKind.YOLOV8:
-            return self._decode_yolov8(output)
+            return self._decode_yolov8(output)[0]
         if self.kind is HeadKind.END2END:
-            return self._decode_end2end(output)
+            return self._decode_end2end(output)[0]
         return _outlined(*self.decode_rotated(output))
 
-    def _decode_yolov8(self, output: Output) -> Detections:
+    def decode_segments(self, places: Output) -> tuple[Detections, Coefficients]:
+        """Return the detections, without masks, in the first output of a segmentation model, and their coefficients.
+
+        Raises RunError as `decode`.
+        """
+        if self.kind is HeadKind.END2END_SEG:
+            found, rows = self._decode_end2end(places)
+            return found, places[rows, -COEFFICIENTS:]
+        found, rows = self._decode_yolov8(places)
+        return found, places[-COEFFICIENTS:].take(rows, axis=1).T
+
+    def _decode_yolov8(self, output: Output) -> tuple[Detections, Rows]:
+        """Return the detections and which of the output's columns they are."""
         classes = len(self.score_floor)
         best = np.maximum.reduce(split_rows(output, classes)[0])
         _check_numbers(best)
         (rows,) = (best > self._lowest_floor).nonzero()
         if not rows.size:
-            return Detections.empty()
+            return Detections.empty(), rows
         candidates = output.take(rows, axis=1)
         _check_numbers(candidates[:BOX_ROWS])
         score: Scores = best[rows]
@@ -126,8 +158,9 @@ class HeadDecoder:
         found = Detections(_to_xyxy(candidates[:BOX_ROWS]), score, class_id)
         wanted = score > self.score_floor[class_id]
         if not np.logical_and.reduce(wanted):
-            found = found[wanted]
-        return found[suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)]
+            found, rows = found[wanted], rows[wanted]
+        kept = suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)
+        return found[kept], rows[kept]
 
     def decode_rotated(self, output: Output) -> tuple[RotatedBoxes, Scores, ClassIds]:
         """Return the rotated boxes (n, 5) in `output`, their scores and classes, as `decode` does.
@@ -160,13 +193,14 @@ class HeadDecoder:
         boxes = np.concatenate([candidates[:BOX_ROWS], candidates[-1:]]).T
         return _with_extent(boxes[wanted], score[wanted], class_id[wanted])
 
-    def _decode_end2end(self, output: Output) -> Detections:
+    def _decode_end2end(self, output: Output) -> tuple[Detections, Rows]:
+        """Return the detections and which of the output's rows they are."""
         _check_numbers(output[:, 4])
         class_id = _class_ids(output[:, 5], len(self.score_floor))
         rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
         rows = limited(rows[np.argsort(-output[rows, 4], kind="stable")], class_id, self.max_detections)
         _check_numbers(output[rows, :4])
-        return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows])
+        return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows]), rows
 
 
 def _with_extent(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> tuple[RotatedBoxes, Scores, ClassIds]:
@@ -178,6 +212,17 @@ def _with_extent(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> tupl
 def _outlined(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> Detections:
     outlines = outlines_of(boxes)
     return Detections(hulls_of(outlines), score, class_id, outlines)
+
+
+def with_masks(found: Detections, coefficients: Coefficients, prototypes: Prototypes) -> Detections:
+    """Return `found`, in pixels of the input, with the masks that `coefficients` (n, 32) make of `prototypes`.
+
+    Raises:
+        RunError: a coefficient, or a prototype where a box lies, is not a number.
+    """
+    if not len(found):
+        return found
+    return Detections(found.xyxy, found.score, found.class_id, masks=masks_of(found.xyxy, coefficients, prototypes))
 
 
 def _class_ids(numbers: Output, classes: int) -> ClassIds:

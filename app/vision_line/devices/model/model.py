@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from vision_line.devices.model.agreement import place_columns
 from vision_line.devices.model.bundle import BUNDLE_FILE, Bundle, BundleVariant, InputDtype, check_class_names
 from vision_line.devices.model.heads import HeadKind, head_of
+from vision_line.devices.model.masks import COEFFICIENTS, MASK_STRIDE
 from vision_line.devices.model.onnx_header import FLOAT16, FLOAT32, OnnxHeader, TensorInfo, parse_onnx_header
 from vision_line.devices.model.proof import Proof, unpack_proof
 from vision_line.devices.model.tasks import ModelTask, task_problem
@@ -30,7 +31,7 @@ DEFAULT_NMS_IOU = 0.7
 
 _DTYPES: dict[int, InputDtype] = {FLOAT32: "float32", FLOAT16: "float16"}
 
-_WANTED = "a detection or OBB model exported by Ultralytics to ONNX"
+_WANTED = "a detection, OBB or segmentation model exported by Ultralytics to ONNX"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,7 @@ class ModelVariant:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A detection model, of upright or rotated boxes, that was checked and can be given to a device.
+    """A model of upright boxes, rotated ones or masks that was checked and can be given to a device.
 
     `input_shapes_hw` are the shapes it was evaluated at (a bundle's), or the one it was exported with; `dynamic` says
     whether others are possible at all. Two models with the same `sha256` give the same detections. `variants` are the
@@ -156,6 +157,8 @@ def _proof(folder: Path, bundle: Bundle) -> Proof | None:
         proof = unpack_proof(content)
     except ValueError as exc:
         raise ModelError(f"{path}: not a usable proof: {exc}") from exc
+    if bundle.task is ModelTask.SEGMENT and any(one.masks is None for one in proof.references.values()):
+        raise ModelError(f"{path}: not a usable proof: expected masks of its places, as of a {bundle.head} head")
     wanted = place_columns(bundle.head)
     if any(reference.places.shape[2] != wanted for reference in proof.references.values()):
         raise ModelError(f"{path}: not a usable proof: expected places of {wanted} columns, as of a {bundle.head} head")
@@ -308,8 +311,11 @@ def _exported_shape(path: Path, metadata: dict[str, str]) -> ShapeHW:
 
 
 def _head(path: Path, header: OnnxHeader, task: ModelTask, classes: int) -> HeadKind:
-    if len(header.outputs) != 1 or len(header.outputs[0].shape) != 3:
-        raise ModelError(f"{path}: expected one output of three axes, found {[info.shape for info in header.outputs]}")
+    found = [info.shape for info in header.outputs]
+    if task is ModelTask.SEGMENT and [len(shape) for shape in found] != [3, 4]:
+        raise ModelError(f"{path}: expected two outputs, of three axes and of four, found {found}")
+    if task is not ModelTask.SEGMENT and [len(shape) for shape in found] != [3]:
+        raise ModelError(f"{path}: expected one output of three axes, found {found}")
     _, rows, columns = header.outputs[0].shape
     raw, end2end = (head_of(task, is_end2end=is_end2end) for is_end2end in (False, True))
     if header.metadata.get("end2end") == "True" or _exported_with_nms(path, header.metadata):
@@ -329,5 +335,11 @@ def _check_class_count(path: Path, header: OnnxHeader, head: HeadKind, classes: 
     shapes = [info.shape for info in header.outputs]
     size = head.rows(classes)
     wanted, axis = ((1, "n", size), 2) if head.is_end2end else ((1, size, "n"), 1)
-    if len(shapes) != 1 or len(shapes[0]) != 3 or shapes[0][axis] not in (size, None):
+    first, *others = shapes or [()]
+    fits = len(first) == 3 and first[axis] in (size, None)
+    if head.task is ModelTask.SEGMENT:
+        if not fits or len(others) != 1 or len(others[0]) != 4 or others[0][1] not in (COEFFICIENTS, None):
+            both = f"{wanted} and (1, {COEFFICIENTS}, h / {MASK_STRIDE}, w / {MASK_STRIDE})"
+            raise ModelError(f"{path}: expected outputs {both} for {classes} classes and head {head}, found {shapes}")
+    elif not fits or others:
         raise ModelError(f"{path}: expected one output {wanted} for {classes} classes and head {head}, found {shapes}")

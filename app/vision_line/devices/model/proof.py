@@ -6,6 +6,8 @@ One file, `proof.npz`, without pickles. Its arrays:
     pictures                      uint8 (n, h, w, 3) RGB: inputs before the factor 1/255, of any one size
     VARIANT/HxW/places            float32 (n, k, 6): the k best places of each image, see `agreement.Reference`;
                                   (n, k, 7) of rotated boxes
+    VARIANT/HxW/masks             int8 (n, k, 36): the masks of these places, of a segmentation model alone
+    VARIANT/HxW/prototypes        float16 (n, 32, 16): what they are made of, the same
     VARIANT/HxW/detections        float32 (m, 7 or 8): image, then what its decoded head holds at `agreement.FLOOR`
 
 VARIANT names a `ModelVariant` and HxW an input shape: each pair has a reference of its own, the
@@ -24,7 +26,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.devices.model.agreement import Reference, weakness
+from vision_line.devices.model.agreement import MASK_SIDE, PROTOTYPE_SIDE, Reference, weakness
+from vision_line.devices.model.masks import COEFFICIENTS
 from vision_line.errors import ModelError
 from vision_line.ports import ShapeHW
 
@@ -97,6 +100,10 @@ def pack_proof(proof: Proof) -> bytes:
             raise ModelError(f"proof: {variant} at {_named(shape)} proves nothing: {weak}")
         arrays[f"{variant}/{_named(shape)}/places"] = reference.places
         arrays[f"{variant}/{_named(shape)}/detections"] = reference.detections
+        if reference.masks is not None:
+            arrays[f"{variant}/{_named(shape)}/masks"] = reference.masks
+        if reference.prototypes is not None:
+            arrays[f"{variant}/{_named(shape)}/prototypes"] = reference.prototypes
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
         for name, array in arrays.items():
@@ -134,7 +141,28 @@ def _reference(arrays: Mapping[str, NDArray[np.generic]], key: str, images: int)
     columns = 7 if places.shape[-1:] == (7,) else 6
     _check(places, np.float32, (images, None, columns))
     _check(detections, np.float32, (None, 1 + columns))
-    return Reference(places.astype(np.float32), detections.astype(np.float32))
+    return Reference(
+        places.astype(np.float32),
+        detections.astype(np.float32),
+        _masks(arrays, key, places.shape),
+        _prototypes(arrays, key, images),
+    )
+
+
+def _masks(arrays: Mapping[str, NDArray[np.generic]], key: str, places: tuple[int, ...]) -> NDArray[np.int8] | None:
+    masks = arrays.get(f"{key}/masks")
+    if masks is None:
+        return None
+    _check(masks, np.int8, (*places[:2], MASK_SIDE**2))
+    return masks.astype(np.int8)
+
+
+def _prototypes(arrays: Mapping[str, NDArray[np.generic]], key: str, images: int) -> NDArray[np.float16] | None:
+    prototypes = arrays.get(f"{key}/prototypes")
+    if prototypes is None:  # of a bundle that was made before they were kept: its engines are proven by float execution
+        return None
+    _check(prototypes, np.float16, (images, COEFFICIENTS, PROTOTYPE_SIDE**2))
+    return prototypes.astype(np.float16)
 
 
 def _check(array: NDArray[np.generic], dtype: type, shape: tuple[int | None, ...]) -> None:

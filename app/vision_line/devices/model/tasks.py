@@ -12,7 +12,11 @@ class ModelTask(StrEnum):
 
     DETECT = "detect"  # boxes
     OBB = "obb"  # rotated boxes
+    SEGMENT = "segment"  # masks of objects
 
+
+#: What GPUs infer: engines of TensorRT have one output here, and masks need two.
+GPU_TASKS = (ModelTask.DETECT, ModelTask.OBB)
 
 #: What tasks are that something here does not take, in words.
 _WORDS = {

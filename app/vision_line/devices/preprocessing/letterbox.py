@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from vision_line.frames import Boxes, Detections, Outlines
+from vision_line.frames import Boxes, Detections, Masks, Outline, Outlines
 from vision_line.ports import ShapeHW
 
 
@@ -81,6 +81,24 @@ class Letterbox:
         moved: Outlines = (outlines - self._offset_xyxy[:2]) / self._ratio_xyxy[:2]
         return moved
 
+    def masks_to_frame(self, masks: Masks) -> Masks:
+        """Return masks in input pixels, which lie in the content, in frame pixels."""
+        ratio = self._ratio_xyxy[:2]
+        area = masks.figures[:, :1] / np.prod(ratio)
+        centre = (masks.figures[:, 1:] - self._offset_xyxy[:2]) / ratio
+        return Masks(np.concatenate([area, centre], axis=1), tuple(map(self._outline_to_frame, masks.outlines)))
+
+    def _outline_to_frame(self, outline: Outline | None) -> Outline | None:
+        if outline is None:
+            return None
+        points = self.outlines_to_frame(np.array(outline, np.float32).reshape(-1, 2))
+        return tuple(np.clip(points, 0, self._limit_xyxy[:2]).ravel().tolist())
+
+    def cut_to_content(self, xyxy: Boxes) -> Boxes:
+        """Return boxes (n, 4) in input pixels cut at the edge of the frame; one in the padding alone has no extent."""
+        low = self._offset_xyxy
+        return np.clip(xyxy, low, low + np.array(self.content_wh * 2, np.float32))
+
     def to_input(self, xyxy: Boxes) -> Boxes:
         """Return boxes (n, 4) in frame pixels as boxes in input pixels."""
         scaled: Boxes = xyxy * self._ratio_xyxy + self._offset_xyxy
@@ -93,6 +111,7 @@ def in_frame(found: Detections, box: Letterbox) -> Detections:
         return found
     xyxy = box.to_frame(found.xyxy)
     outlines = None if found.outlines is None else box.outlines_to_frame(found.outlines)
-    seen = Detections(xyxy, found.score, found.class_id, outlines)
+    masks = None if found.masks is None else box.masks_to_frame(found.masks)
+    seen = Detections(xyxy, found.score, found.class_id, outlines, masks)
     inside: NDArray[np.bool_] = np.logical_and.reduce(xyxy[:, 2:] > xyxy[:, :2], axis=1)
     return seen if np.logical_and.reduce(inside) else seen[inside]

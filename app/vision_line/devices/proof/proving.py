@@ -12,14 +12,15 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vision_line.devices.model.agreement import Output, Reference, Tolerance, compare, reference_of, weakness
+from vision_line.devices.model.agreement import Reference, Tolerance, compare, reference_of, weakness
+from vision_line.devices.model.heads import HeadOutput, SegmentOutput
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images, drawn_images, shaped
 from vision_line.ports import ShapeHW
 
 #: Takes images (n, h, w, 3), network inputs before the factor 1/255, and returns the raw outputs: one each; of an
 #: engine that has several streams n of the first, then n of the next.
-RunImages = Callable[[Images], list[Output]]
+RunImages = Callable[[Images], list[HeadOutput]]
 
 #: By how much the same float execution differs at the most on two streams, or later: a share, and in pixels or scores.
 _SAME_SHARE, _SAME = 1e-3, 1e-3
@@ -47,12 +48,12 @@ class ProofResult:
 class Prover:
     """Proves engines of one model."""
 
-    def __init__(self, model: Model, run_exactly: Callable[[ModelVariant, Images], list[Output]]) -> None:
+    def __init__(self, model: Model, run_exactly: Callable[[ModelVariant, Images], list[HeadOutput]]) -> None:
         """`run_exactly` executes the file of a variant in float32; it is asked only where the bundle does not say."""
         self._model = model
         self._run_exactly = run_exactly
         self._made: dict[tuple[str, ShapeHW], Reference] = {}
-        self._at_first: dict[ShapeHW, list[Output]] = {}  # what engines gave that are the reference themselves
+        self._at_first: dict[ShapeHW, list[HeadOutput]] = {}  # what engines gave that are the reference themselves
 
     def has_reference(self, variant: ModelVariant, shape_hw: ShapeHW) -> bool:
         """Whether the bundle says what is right for this variant at this shape."""
@@ -110,6 +111,8 @@ class Prover:
         return self._made[key]
 
 
-def _are_same(output: Output, other: Output) -> bool:
+def _are_same(output: HeadOutput, other: HeadOutput) -> bool:
     """Whether two outputs are; what is no number in both is the model's own fault, and said with the first frame."""
+    if isinstance(output, SegmentOutput) and isinstance(other, SegmentOutput):
+        return all(map(_are_same, output, other))
     return np.allclose(output, other, rtol=_SAME_SHARE, atol=_SAME, equal_nan=True)

@@ -24,6 +24,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Protocol
 
 from vision_line.devices.model.model import Model
+from vision_line.devices.model.tasks import GPU_TASKS, task_problem
 from vision_line.devices.tensorrt.engine_manifest import (
     BATCH_RANGES,
     MANIFEST_VERSION,
@@ -87,6 +88,16 @@ def ensure_engine(
     return engine
 
 
+def check_task(model: Model) -> None:
+    """Refuse a model whose outputs GPUs do not hand back.
+
+    Raises:
+        ModelError: its task is not among `GPU_TASKS`.
+    """
+    if problem := task_problem(model.head.task, GPU_TASKS):
+        raise ModelError(f"{model.path}: {problem} on a GPU: choose the device cpu")
+
+
 def build_engine(
     model: Model,
     shape_hw: ShapeHW,
@@ -103,8 +114,9 @@ def build_engine(
     Raises:
         DeviceError: the library is missing, does not know the compute capability, cannot build, or was stopped.
         ModelError: the library cannot parse the model, its input has a fixed batch, height or width, or its output is
-            not a yolov8 head's although the model says so.
+            not a yolov8 head's although the model says so; or its task is none that GPUs are used for.
     """
+    check_task(model)
     # The library calls Python back (its log, the progress), and swallows what is raised there: Ctrl-C, which Python
     # raises in the main thread wherever that is, would be lost. So the library is used in a thread of its own.
     stop = stop or threading.Event()
@@ -151,7 +163,12 @@ class BuildLogger(Protocol):
 
 @lru_cache(maxsize=len(_MODULES))
 def open_logger(trt: ModuleType) -> BuildLogger:
-    """Return the library's one logger: it takes no second one in a process. Its text is the latest errors."""
+    """Return the library's one logger: it takes no second one in a process. Its text is the latest errors.
+
+    It is called for every message, some ten thousand in a build of TensorRT-RTX's; that took no time that could be
+    measured, also beside a thread that keeps the interpreter busy. The way without them, an error recorder in Python,
+    ends the process where builder, network and parser are given up (1.7.1).
+    """
 
     class Logger(trt.ILogger):  # type: ignore[misc, name-defined] # the base is known only when the library is
         """Hands the library's messages to `logging` and keeps the latest errors."""

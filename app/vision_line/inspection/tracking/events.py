@@ -129,7 +129,8 @@ class EventTracker:
         step = tracker.update(detections, is_hit, self._clock_s)
         self._observed = step.observed + step.duplicate_hits
         for track, row in self._observed:
-            seen = Observation(frame.sequence, scores[row], tuple(boxes[row]), detections.outline(row))
+            box = tuple(boxes[row])
+            seen = Observation(frame.sequence, scores[row], box, detections.outline(row), detections.mask(row))
             self._observe(track, seen, numbers[row], frame)
         events += self._changes(step.observed)
         return events + self._end(step.ended)
@@ -157,6 +158,7 @@ class EventTracker:
                 score=defect.last.score,
                 xyxy=defect.last.xyxy,
                 outline=defect.last.outline,
+                mask=defect.last.mask,
                 also=tuple(self._classes[number] for number in defect.classes(self._min_hits) - {track.class_id}),
             )
             for track in self._seen().values()
@@ -335,6 +337,7 @@ class EventTracker:
             top_score=defect.scores[defect.class_id][0],
             xyxy=defect.best.xyxy,
             outline=defect.best.outline,
+            mask=defect.best.mask,
             sequence=defect.best.sequence,
             hits=track.hits,
             first_seen_s=defect.first_s,

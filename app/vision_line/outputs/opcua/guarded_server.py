@@ -65,8 +65,10 @@ class Admission:
 class GuardedServer(InternalServer):
     """The library's server with an admission and with bounds."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, before_session: Callable[[], Awaitable[None]] | None = None) -> None:
+        """`before_session` is awaited before a client gets a session."""
         self.admission = admission
+        self.before_session = before_session
         super().__init__(user_manager=_NamedUsers())
         self.subscription_service = BoundedSubscriptions(self.aspace, iserver=self)
         self.isession.subscription_service = self.subscription_service
@@ -158,6 +160,8 @@ class GuardedSession(InternalSession):
     ) -> ua.CreateSessionResult:
         """Keep what the client says of itself, to compare it with its certificate."""
         self._client_uri = params.ClientDescription.ApplicationUri
+        if self.server.before_session is not None:
+            await self.server.before_session()
         return await super().create_session(params, sockname)
 
     def activate_session(

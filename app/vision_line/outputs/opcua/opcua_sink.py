@@ -8,6 +8,7 @@ asks for results by their id.
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import time
 from collections.abc import Sequence
@@ -23,7 +24,14 @@ from vision_line import __version__
 from vision_line.config.listen import ListenAddress, bind_problem
 from vision_line.config.output_settings import OpcUaOutput
 from vision_line.errors import RunError
-from vision_line.outputs.message_sink import TURN_S, ShownState, SinkError, SinkTrouble
+from vision_line.outputs.message_sink import (
+    LONGEST_TURN_S,
+    TURN_S,
+    ShownState,
+    SinkError,
+    SinkTrouble,
+    to_next_turn_s,
+)
 from vision_line.outputs.notification import FORK, Notification, is_wanted
 from vision_line.outputs.opcua.certificates import WARNED_DAYS, CertificateFolder, application_uri
 from vision_line.outputs.opcua.client_commands import ClientCommands
@@ -41,8 +49,8 @@ logger = logging.getLogger(__name__)
 
 FOLDER = "opcua"
 PATH = "/vision-line"
-#: Values change four times a second at most.
-TICK_S = 0.25
+#: Values change three times a second at most, and are looked after once a second while no client is there.
+TICK_S = TURN_S
 #: How often the journal is asked for news while a client subscribes: a part of a commit's 200 ms.
 HEARD_TURN_S = 0.05
 #: A backlog is raised no faster, in events a second, or clients' queues would overflow; so many may come at once.
@@ -69,6 +77,7 @@ class OpcUaSink:
         self._recorded = RecordedResults(directory)
         self._kind = result_kind(settings.kinds)
         self._server: Server | None = None
+        self._guarded: GuardedServer | None = None
         self._nodes: PublishedNodes | None = None
         self._orders: OrderNodes | None = None
         self._types: ResultTypes | None = None
@@ -81,8 +90,14 @@ class OpcUaSink:
 
     @property
     def turn_s(self) -> float:
-        """Who subscribes hears of news soon; else only variables change, four times a second."""
-        return HEARD_TURN_S if self._nodes is not None and self._nodes.is_heard else TURN_S
+        """Who subscribes hears of news soon; who is there finds variables as they are; else nobody waits for any."""
+        if self._nodes is not None and self._nodes.is_heard:
+            return HEARD_TURN_S
+        return TURN_S if self._has_clients else LONGEST_TURN_S
+
+    @property
+    def _has_clients(self) -> bool:
+        return self._guarded is not None and bool(self._guarded.sessions)
 
     async def connect(self) -> None:
         """Start the server.
@@ -106,6 +121,10 @@ class OpcUaSink:
             await self.close()
             raise SinkError(SinkTrouble.FAILED, f"the server cannot start: {exc}") from exc
         self._ticking = asyncio.create_task(self._tick(), name=f"opcua {self._settings.name}")
+        # A million objects that stay: to look through them for garbage takes a second each time, in which no client
+        # is answered, and is therefore done so seldom that garbage piles up.
+        gc.freeze()
+        gc.collect()
 
     async def _made(self, folder: CertificateFolder, certificate: x509.Certificate) -> Server:
         settings = self._settings
@@ -115,7 +134,8 @@ class OpcUaSink:
                 "output %r: no client can sign in: there is no user with a password (vision-line desk user add)",
                 settings.name,
             )
-        server = Server(iserver=GuardedServer(admission))
+        self._guarded = GuardedServer(admission, self._flush)
+        server = Server(iserver=self._guarded)
         await server.init()
         await server.set_application_uri(application_uri(certificate))
         server.set_endpoint(f"opc.tcp://{settings.address}{PATH}")
@@ -154,7 +174,8 @@ class OpcUaSink:
         """
         nodes = self._running()
         for said in messages:
-            await self._paced()
+            if nodes.is_heard:
+                await self._paced()
             result = result_of(said) if said.kind == self._kind else None
             await (nodes.raise_message(said) if result is None else nodes.raise_result(result))
             if said.kind == "state":
@@ -216,29 +237,36 @@ class OpcUaSink:
         if ticking is not None:
             ticking.cancel()
             await asyncio.gather(ticking, return_exceptions=True)
-        server, self._server, self._nodes = self._server, None, None
+        server, self._server, self._nodes, self._guarded = self._server, None, None, None
         if server is not None:
             await _stop(server)
+            gc.unfreeze()
         self._recorded.close()
 
+    async def _flush(self) -> None:
+        """Write what changed: a client that comes is to find it."""
+        await self._running().flush()
+
     async def _tick(self) -> None:
-        """Write what changed, four times a second; what changes with time alone, and the heartbeat, once."""
-        said_s = -_DAY_S
-        for turn in range(2**62):
+        """Write what changed, while somebody is there to read it; what changes with time alone, once a second."""
+        due_s, said_s = 0.0, -_DAY_S
+        while True:
             nodes = self._running()
-            if turn == 0 and self._certificate is not None:
-                nodes.set_line("CertificateExpires", self._certificate.not_valid_after_utc, datetime.now(UTC))
-            if turn % round(1 / TICK_S) == 0:
+            if time.monotonic() >= due_s:
+                due_s = time.monotonic() + 1 - TICK_S / 2
                 await self._second(nodes)
-                if time.monotonic() - said_s >= _DAY_S:
-                    said_s = time.monotonic()
-                    self._warn_of_expiry()
-            await nodes.flush()
-            await asyncio.sleep(TICK_S - time.monotonic() % TICK_S)  # with those that look for news, which wake anyway
+            if time.monotonic() - said_s >= _DAY_S:
+                said_s = time.monotonic()
+                self._warn_of_expiry()
+            if self._has_clients:
+                await nodes.flush()
+            await asyncio.sleep(to_next_turn_s(TICK_S if self._has_clients else LONGEST_TURN_S))
 
     async def _second(self, nodes: PublishedNodes) -> None:
         if self._watch is not None:
             self._watch.turn()
+        if self._heartbeat == 0 and self._certificate is not None:
+            nodes.set_line("CertificateExpires", self._certificate.not_valid_after_utc, datetime.now(UTC))
         now_utc = time.time()
         now = datetime.fromtimestamp(now_utc, UTC)
         self._heartbeat = (self._heartbeat + 1) % 2**32

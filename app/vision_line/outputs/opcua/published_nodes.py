@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class PublishedNodes:
         self._changed: dict[str, InspectionResult] = {}  # the newest of each source, with the next `flush`
         self._lanes: dict[str, Node] = {}
         self._pending: dict[ua.NodeId, ua.DataValue] = {}
+        self._flushing = asyncio.Lock()
         self.latest: InspectionResult | None = None
 
     async def build(self, methods: dict[str, Callable[..., Awaitable[object]]]) -> None:
@@ -253,13 +255,14 @@ class PublishedNodes:
         )
 
     async def flush(self) -> None:
-        """Write what changed."""
-        changed, self._changed = self._changed, {}
-        for result in changed.values():
-            await self._show(result)
-        pending, self._pending = self._pending, {}
-        for node, value in pending.items():
-            await self._server.write_attribute_value(node, value)
+        """Write what changed; all of it is written when this returns, whoever began."""
+        async with self._flushing:
+            changed, self._changed = self._changed, {}
+            for result in changed.values():
+                await self._show(result)
+            pending, self._pending = self._pending, {}
+            for node, value in pending.items():
+                await self._server.write_attribute_value(node, value)
 
     async def _camera(self, name: str) -> _CameraNodes:
         if name not in self._cameras:

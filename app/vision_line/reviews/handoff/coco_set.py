@@ -88,7 +88,7 @@ def _bbox(box: PixelBox) -> list[float]:
 
 
 def _polygon(box: PixelBox) -> list[list[float]]:
-    """Return the outline of a rotated box as a polygon; none of an upright one."""
+    """Return the outline of a rotated box or a mask as a polygon; none of an upright box."""
     return [] if box.outline is None else [[round(value, 2) for value in box.outline]]
 
 

@@ -169,10 +169,9 @@ def _divided(
 
 def _files(facts: CardFacts, splits: Sequence[Split], folder: str) -> dict[str, bytes]:
     match facts.file_format:
-        case SetFormat.YOLO | SetFormat.YOLO_OBB:
-            is_rotated = facts.file_format is SetFormat.YOLO_OBB
+        case SetFormat.YOLO | SetFormat.YOLO_OBB | SetFormat.YOLO_SEG:
             divided = list(zip(facts.images, splits, strict=True))
-            return yolo_files(divided, list(facts.classes), is_rotated=is_rotated)
+            return yolo_files(divided, list(facts.classes), SetFormat(facts.file_format))
         case SetFormat.COCO:
             return coco_files(facts.images, facts.classes)
         case _:

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from vision_line.records.outlines import sides_of
+from vision_line.frames import Outline
+from vision_line.records.outlines import is_rectangle, sides_of
 from vision_line.reviews.handoff.reviewed_image import PixelBox, ReviewedImage, StoredFrame
 
 TASKS, CONFIG = "tasks.json", "label_config.xml"
 _SERVED = "/data/local-files/?d="
-#: The names of the two tags of the labelling interface.
-_LABELS, _IMAGE = "label", "image"
+#: The names of the tags of the labelling interface.
+_LABELS, _POLYGONS, _IMAGE = "label", "polygon", "image"
 
 
 def label_studio_files(
@@ -27,10 +28,12 @@ def label_studio_files(
     """Return the files beside the images; `folder` is what the export is called, `version` the reviewed model's."""
     tasks = [_task(image, folder, version) for image in images]
     labels = "".join(f"    <Label value={quoteattr(name)}/>\n" for name in classes)
-    config = (
-        f'<View>\n  <Image name="{_IMAGE}" value="${_IMAGE}"/>\n'
-        f'  <RectangleLabels name="{_LABELS}" toName="{_IMAGE}">\n{labels}  </RectangleLabels>\n</View>\n'
-    )
+    boxes = f'  <RectangleLabels name="{_LABELS}" toName="{_IMAGE}">\n{labels}  </RectangleLabels>\n'
+    polygons = f'  <PolygonLabels name="{_POLYGONS}" toName="{_IMAGE}">\n{labels}  </PolygonLabels>\n'
+    seen = [one.box for image in images for one in image.defects]
+    seen += [one.box for image in images for one in image.found]
+    tags = boxes + ("" if all(is_rectangle(box.polygon) for box in seen) else polygons)
+    config = f'<View>\n  <Image name="{_IMAGE}" value="${_IMAGE}"/>\n{tags}</View>\n'
     return {TASKS: json.dumps(tasks, ensure_ascii=False, indent=1).encode() + b"\n", CONFIG: config.encode()}
 
 
@@ -64,6 +67,8 @@ def _task(image: ReviewedImage, folder: str, version: str) -> dict[str, object]:
 
 
 def _result(name: str, class_name: str, box: PixelBox, frame: StoredFrame) -> dict[str, object]:
+    if not is_rectangle(box.polygon):
+        return _polygon(name, class_name, box.polygon, frame)
     x, y = box.corners[:2]  # what Label Studio turns a rectangle around
     width, height, rotation = sides_of(box.corners)
     return {
@@ -81,6 +86,23 @@ def _result(name: str, class_name: str, box: PixelBox, frame: StoredFrame) -> di
             "height": _percent(height, frame.height),
             "rotation": round(rotation % 360, 4) if rotation else 0,
             "rectanglelabels": [class_name],
+        },
+    }
+
+
+def _polygon(name: str, class_name: str, outline: Outline, frame: StoredFrame) -> dict[str, object]:
+    points = zip(outline[::2], outline[1::2], strict=True)
+    return {
+        "id": name,
+        "type": "polygonlabels",
+        "from_name": _POLYGONS,
+        "to_name": _IMAGE,
+        "original_width": frame.width,
+        "original_height": frame.height,
+        "image_rotation": 0,
+        "value": {
+            "points": [[_percent(x, frame.width), _percent(y, frame.height)] for x, y in points],
+            "polygonlabels": [class_name],
         },
     }
 

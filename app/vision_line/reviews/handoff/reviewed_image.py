@@ -9,7 +9,7 @@ from hashlib import blake2b
 from pathlib import PurePosixPath
 
 from vision_line.frames import Outline
-from vision_line.records.outlines import overlap_of
+from vision_line.records.outlines import overlap_of, rectangle_around
 
 #: Boxes that overlap by this IoU show the same defect; as the second one that evaluations match by.
 SAME_IOU = 0.33
@@ -33,7 +33,7 @@ RANK = {reason: rank for rank, reason in enumerate(Reason)}
 
 @dataclass(frozen=True, slots=True)
 class PixelBox:
-    """Edges in pixels of the stored image; `outline` are the corners of a rotated box, which the edges enclose."""
+    """Edges in pixels of the stored image; `outline` are a rotated box's corners or around a mask, within them."""
 
     x1: float
     y1: float
@@ -56,7 +56,12 @@ class PixelBox:
 
     @property
     def corners(self) -> Outline:
-        """The four corners, x, y, x, y ..., one behind the other; also of an upright box."""
+        """The four corners, x, y, x, y ..., one behind the other; also of an upright box and around a mask."""
+        return rectangle_around(self.polygon)
+
+    @property
+    def polygon(self) -> Outline:
+        """The corners, x, y, x, y ..., one behind the other: as many as a mask's outline has, of boxes four."""
         return self.outline or (self.x1, self.y1, self.x2, self.y1, self.x2, self.y2, self.x1, self.y2)
 
     @property
@@ -71,7 +76,7 @@ class PixelBox:
     def shows_what(self, other: PixelBox) -> bool:
         """Whether both show the same defect.
 
-        Two rotated boxes are compared as they lie: around scratches side by side the upright ones are nearly the same.
+        Two outlines are compared as they lie: around scratches side by side the upright boxes are nearly the same.
         """
         if self.outline is not None and other.outline is not None:
             return overlap_of(self.outline, other.outline) >= SAME_IOU

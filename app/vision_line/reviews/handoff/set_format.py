@@ -11,10 +11,11 @@ class SetFormat(StrEnum):
 
     YOLO = "yolo"  # `vision-line-compress`, Ultralytics
     YOLO_OBB = "yolo-obb"  # Ultralytics' models of rotated boxes
+    YOLO_SEG = "yolo-seg"  # Ultralytics' segmentation models
     COCO = "coco"  # CVAT, FiftyOne, pycocotools
     LABEL_STUDIO = "label-studio"
 
     @property
     def is_yolo(self) -> bool:
         """Whether its images are divided into those to train and those to validate with."""
-        return self in {SetFormat.YOLO, SetFormat.YOLO_OBB}
+        return self in {SetFormat.YOLO, SetFormat.YOLO_OBB, SetFormat.YOLO_SEG}

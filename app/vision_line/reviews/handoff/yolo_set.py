@@ -10,7 +10,9 @@ import json
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from vision_line.frames import Outline
 from vision_line.reviews.handoff.reviewed_image import ReviewedImage, TrueDefect
+from vision_line.reviews.handoff.set_format import SetFormat
 from vision_line.reviews.handoff.train_split import Split
 
 DATA_YAML = "data.yaml"
@@ -22,13 +24,14 @@ def image_name(image: ReviewedImage, split: Split) -> str:
 
 
 def yolo_files(
-    images: Sequence[tuple[ReviewedImage, Split]], classes: Sequence[str], *, is_rotated: bool = False
+    images: Sequence[tuple[ReviewedImage, Split]], classes: Sequence[str], form: SetFormat = SetFormat.YOLO
 ) -> dict[str, bytes]:
     """Return `data.yaml` and the label files by name; `classes` are those of the model, in its order.
 
-    `is_rotated`: of each box the four corners, as models of rotated boxes are trained with; also of upright ones.
+    Of `yolo-obb` a label has each box's four corners, as models of rotated boxes are trained with, of `yolo-seg` the
+    polygon around each mask; of an upright box both have its corners.
     """
-    label = _corners if is_rotated else _label
+    label = _LABELS[form]
     labels = {
         f"labels/{split}/{PurePosixPath(image.file_name).stem}.txt": "".join(
             f"{classes.index(one.class_name)} {label(one, image)}\n" for one in image.defects
@@ -59,7 +62,18 @@ def _label(defect: TrueDefect, image: ReviewedImage) -> str:
 
 
 def _corners(defect: TrueDefect, image: ReviewedImage) -> str:
+    return _in_shares(defect.box.corners, image)
+
+
+def _polygon(defect: TrueDefect, image: ReviewedImage) -> str:
+    return _in_shares(defect.box.polygon, image)
+
+
+def _in_shares(outline: Outline, image: ReviewedImage) -> str:
     """Return corners in shares of the image, those outside moved to its edge: else Ultralytics drops the image."""
     sides = image.frame.width, image.frame.height
-    shares = (min(max(value / sides[n % 2], 0.0), 1.0) for n, value in enumerate(defect.box.corners))
+    shares = (min(max(value / sides[n % 2], 0.0), 1.0) for n, value in enumerate(outline))
     return " ".join(f"{share:.6f}" for share in shares)
+
+
+_LABELS = {SetFormat.YOLO: _label, SetFormat.YOLO_OBB: _corners, SetFormat.YOLO_SEG: _polygon}

@@ -88,9 +88,9 @@ def _validate_teacher(result: Path, student: Path, teacher: Path, inputs: Inputs
 
 
 def validation_map(checkpoint: Path, inputs: Inputs, images: int) -> float | None:
-    """Return the mAP50-95 of a checkpoint on at most this many validation images, by the application's own engine."""
+    """Return the mAP50-95 that decides of a checkpoint on at most this many validation images, by the application."""
     with tempfile.TemporaryDirectory(prefix="vision-line-glance-") as work:
         with ultralytics_log(NOWHERE):
             opened = open_evaluated(checkpoint, Path(work))
         model = replace(opened, input_shapes_hw=inputs.loaded.recipe.input.shapes_hw[:1])
-        return evaluate(model, inputs.val.subset(images)).accuracy.map50_95
+        return evaluate(model, inputs.val.subset(images)).accuracy.deciding

@@ -11,6 +11,7 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vision_line.devices.model.failed_gates import NOT_CHECKED
+from vision_line.errors import ModelError
 from vision_line.ports import ProgressCallback
 from vision_line_compression.bundle.bundle_proof import (
     UNSIGNED_FILE,
@@ -35,10 +36,13 @@ BUNDLE = "bundle"
 _CANDIDATES = 64
 
 
-def prove(context: Context, int8: Artifact, quantized: Artifact) -> Stage:
-    """Return the stage that writes an INT8 file's bundle: its other variants and the proof of all, and no origin.
+def prove(
+    context: Context, int8: Artifact, quantized: Artifact, name: str = "prove", *, has_to_hold: bool = True
+) -> Stage:
+    """Return the stage `name`: an INT8 file's bundle with its other variants and the proof of all, and no origin.
 
-    `quantized` is the float file that it was made of, which is in the bundle in float16.
+    `quantized` is the float file that it was made of, which is in the bundle in float16. A model that is only measured
+    need not be proven: without `has_to_hold` it stays the one variant that it is where nothing can be proven of it.
 
     Until the report is made the bundle says that its gates were not checked: no copy of it inspects unjudged.
     """
@@ -54,9 +58,15 @@ def prove(context: Context, int8: Artifact, quantized: Artifact) -> Stage:
             nms_iou=recipe.operating.nms_iou,
             failed_gates=(NOT_CHECKED,),
         )
-        proven = prove_bundle(bundle, _candidates(context), quantized.path)
-        if proven.left_out:
-            logger.warning("%s: without its variant in float16: %s", recipe.name, proven.left_out)
+        try:
+            proven = prove_bundle(bundle, _candidates(context), quantized.path)
+        except ModelError as exc:
+            if has_to_hold:
+                raise
+            logger.warning("%s: without its other variants: %s", name, exc)
+        else:
+            if proven.left_out:
+                logger.warning("%s: without its variant in float16: %s", recipe.name, proven.left_out)
         return _files_of(bundle)
 
     key: dict[str, JsonValue] = {
@@ -69,7 +79,7 @@ def prove(context: Context, int8: Artifact, quantized: Artifact) -> Stage:
     # version 2 has the variant for GPUs, and says that its gates were not checked; 3 has two, with float16 inputs; 4
     # has the float file in float16 too
     after = (*int8.after, *(one for one in quantized.after if one not in int8.after))
-    return context.stage("prove", work, key, after=after, data=data, version=4)
+    return context.stage(name, work, key, after=after, data=data, version=4)
 
 
 def proven_bundle(context: Context, proven: Stage) -> Artifact:
@@ -141,12 +151,16 @@ def _files_of(bundle: Path) -> list[Path]:
 
 
 def _summary(evaluation: Evaluation) -> Mapping[str, JsonValue]:
-    point = evaluation.operating[0]
+    point, masks = evaluation.operating[0], evaluation.accuracy.masks
+    of_masks: Mapping[str, JsonValue] = {}
+    if masks is not None:
+        of_masks = {"mask_map50_95": masks.map50_95, "mask_map50": masks.map50}
     return {
         "split": evaluation.data.split,
         "images": evaluation.data.images,
         "map50_95": evaluation.accuracy.map50_95,
         "map50": evaluation.accuracy.map50,
+        **of_masks,
         "match_iou": point.match_iou,
         "miss_rate": point.miss_rate.value,
         "false_per_image": point.false_per_image.value,

@@ -10,11 +10,11 @@ from pathlib import Path
 from pydantic import JsonValue
 
 from vision_line.devices.model.model import open_model
-from vision_line.devices.model.tasks import ModelTask
 from vision_line.ports import ProgressCallback
 from vision_line_compression.data.dataset import Dataset
 from vision_line_compression.data.tensors import network_inputs
 from vision_line_compression.evaluate.evaluation import evaluate
+from vision_line_compression.evaluate.results import Evaluation
 from vision_line_compression.files import write_whole
 from vision_line_compression.pipeline.context import Artifact, Context, plain
 from vision_line_compression.pipeline.recipe import AUTO, QuantizeSection, Recipe
@@ -130,10 +130,10 @@ def _choose_method(
     trials = []
     for method in Method:
         quantize_calibrated(float_onnx, path, settings.model_copy(update={"method": method}), calibration)
-        evaluation = evaluate(open_measured(path, recipe), images, settings=recipe.evaluate, float_execution=True)
+        evaluation = _evaluate_trial(path, images, recipe)
         point = evaluation.operating[0]
         trials.append(
-            MethodTrial(method=method, map50_95=evaluation.accuracy.map50_95, missed=point.missed, boxes=point.boxes)
+            MethodTrial(method=method, map50_95=evaluation.accuracy.deciding, missed=point.missed, boxes=point.boxes)
         )
     path.unlink()
     return choose_method(trials, len(images.images))
@@ -152,7 +152,6 @@ def _search_mixed_precision(
     images = context.inputs.val.subset(recipe.quantize.protect_images)
     trial = folder / "trial.onnx"
     head = open_model(float_onnx).head
-    rotated = head.task is ModelTask.OBB
 
     def quantized(keep_float: tuple[str, ...]) -> QuantizeReport:
         chosen = settings.model_copy(update={"keep_float": (*settings.keep_float, *keep_float)})
@@ -166,7 +165,7 @@ def _search_mixed_precision(
 
     def closeness(keep_float: tuple[str, ...]) -> float:
         quantized(keep_float)
-        return compare_outputs(float_onnx, trial, few, rotated=rotated).sqnr_db
+        return compare_outputs(float_onnx, trial, few, task=head.task).sqnr_db
 
     everything = quantized(())
     parts = rank_parts(everything)
@@ -179,5 +178,10 @@ def _search_mixed_precision(
 
 
 def _map(onnx: Path, images: Dataset, recipe: Recipe) -> float:
-    evaluation = evaluate(open_measured(onnx, recipe), images, settings=recipe.evaluate, float_execution=True)
-    return evaluation.accuracy.map50_95 or 0.0
+    return _evaluate_trial(onnx, images, recipe).accuracy.deciding or 0.0
+
+
+def _evaluate_trial(onnx: Path, images: Dataset, recipe: Recipe) -> Evaluation:
+    """Evaluate a file that is tried, in float where this processor needs that; its speed decides nothing."""
+    settings = recipe.evaluate.model_copy(update={"speed_s": 0.0})
+    return evaluate(open_measured(onnx, recipe), images, settings=settings, float_execution=True)

@@ -108,6 +108,7 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
     plans = [PruningPlan.read(context.output(stage, PLAN).path) for stage in reported.plans]
     measured = latency(context)
     table = None if measured is None else context.output(measured, LATENCY).path
+    untimed = () if speeds is None else (f"{row}: not timed: {why}." for row, why in speeds.not_timed.items())
     promises = () if table is None or not plans else promised_time(plans[-1], table, speeds, reported.product)
     markers = [found for stage in _all_before(after) if (found := context.workspace.marker(stage)) is not None]
     return build_card(
@@ -120,7 +121,12 @@ def _card(context: Context, reported: Reported, after: Iterable[Stage]) -> Repor
         plans=plans,
         robustness=robustness,
         group=recipe.data.group,
-        remarks=(*_remarks(context, reported), *promises, *done_elsewhere(markers, this_machine(), library_versions())),
+        remarks=(
+            *_remarks(context, reported),
+            *untimed,
+            *promises,
+            *done_elsewhere(markers, this_machine(), library_versions()),
+        ),
     )
 
 
@@ -199,6 +205,11 @@ def _remarks(context: Context, reported: Reported) -> Iterator[str]:
         yield (
             "Boxes are rotated: every IoU is the ProbIoU by which Ultralytics evaluates. It is lenient of angles where "
             "boxes are not long; mAP75 and mAP50-95 tell them better than mAP50 and misses do."
+        )
+    if inputs.parent.task is ModelTask.SEGMENT:
+        yield (
+            "mAP50-95 and mAP50 are of boxes, and of masks beside them; misses and false detections are counted by "
+            "boxes. Where models were chosen by mAP50-95, it was the mean of both."
         )
     if inputs.loaded.recipe.data.judge == "val":
         yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."

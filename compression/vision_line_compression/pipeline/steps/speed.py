@@ -6,9 +6,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from vision_line.ports import ProgressCallback
+from vision_line_compression.evaluate.predict import why_not_on_integers
 from vision_line_compression.evaluate.results import Speed
 from vision_line_compression.evaluate.speed import engine_speedup, measure_speed, speedup
 from vision_line_compression.files import Document
@@ -20,11 +21,16 @@ SPEED = "speed.json"
 
 
 class Speeds(Document):
-    """`speed.json`: models measured in turns; the ratios are throughputs as multiples of the parent's."""
+    """`speed.json`: models measured in turns; the ratios are throughputs as multiples of the parent's.
+
+    `not_timed`: INT8 models that this processor does not compute rightly on integers, and why. Their accuracy is that
+    of float execution, whose speed nobody asks for.
+    """
 
     speeds: dict[str, Speed]
     ratios: dict[str, float]
     engine_ratios: dict[str, float]  # of the networks alone
+    not_timed: dict[str, str] = Field(default_factory=dict)
 
 
 def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage | None:
@@ -33,18 +39,17 @@ def speed(context: Context, parent: str, files: Mapping[str, Artifact]) -> Stage
         return None
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
-        recipe = context.recipe
-        measured = measure_speed(
-            [open_measured(file.path, recipe) for file in files.values()],
-            context.inputs.test,
-            recipe.input.shapes_hw[0],
-            seconds=recipe.evaluate.speed_s,
-        )
-        speeds = dict(zip(files, measured, strict=True))
+        recipe, shape_hw = context.recipe, context.recipe.input.shapes_hw[0]
+        models = {name: open_measured(file.path, recipe) for name, file in files.items()}
+        reasons = {name: why_not_on_integers(model, shape_hw) for name, model in models.items()}
+        timed = {name: model for name, model in models.items() if not reasons[name]}
+        measured = measure_speed(list(timed.values()), context.inputs.test, shape_hw, seconds=recipe.evaluate.speed_s)
+        speeds = dict(zip(timed, measured, strict=True))
         found = Speeds(
             speeds=speeds,
             ratios={name: speedup(one, speeds[parent]) for name, one in speeds.items()},
             engine_ratios={name: engine_speedup(one, speeds[parent]) for name, one in speeds.items()},
+            not_timed={name: why for name, why in reasons.items() if why},
         )
         found.write(folder / SPEED)
         return [folder / SPEED]

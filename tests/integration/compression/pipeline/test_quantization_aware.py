@@ -22,6 +22,7 @@ def succeeded(done: Result) -> Result:
     return done
 
 
+@pytest.mark.long  # it trains for a minute, and is asked for by few
 @pytest.mark.timeout(900)
 @pytest.mark.usefixtures("no_glance")
 def test_weights_learn_while_they_are_rounded(bench: Bench) -> None:

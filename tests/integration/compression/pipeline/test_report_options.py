@@ -11,6 +11,7 @@ from PIL import Image
 
 from vision_line_compression.data.dataset import open_dataset
 from vision_line_compression.data.tensors import input_batches
+from vision_line_compression.evaluate import evaluation
 from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
 from vision_line_compression.prune.apply import recalibrate_batch_norm
 from vision_line_compression.quantize.method_choice import MethodChoice
@@ -29,6 +30,9 @@ method = "auto"
 calibration_images = 2
 protect_images = 2
 MOSTLY_FLOAT
+
+[evaluate]
+speed_s = 0.1
 
 [gates]
 map50_95_drop = 100.0
@@ -52,9 +56,16 @@ def responsive(bench: Bench, tmp_path: Path) -> Bench:
     return bench
 
 
+def _not_asked_for(*_args: object, **_options: object) -> None:
+    raise AssertionError("a calibration that is only tried is timed")
+
+
 @pytest.mark.timeout(900)
-def test_what_a_report_says_of_trainings_groups_and_calibration(responsive: Bench) -> None:
+def test_what_a_report_says_of_trainings_groups_and_calibration(
+    responsive: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """In its JSON: each training's figures, what intervals are over, what was chosen on which images."""
+    monkeypatch.setattr(evaluation, "measure_speed", _not_asked_for)
     bench = responsive
     head = RECIPE.partition("[prune]")[0].format()
     head = head.replace('yaml = "missing.yaml"', "yaml = \"missing.yaml\"\ngroup = '(\\d)\\.'")

@@ -64,7 +64,7 @@ def test_a_training_sees_the_labelled_rectangles(bars: Path, tmp_path: Path) -> 
     data = write_rotated_set(folder, 2, seed=1)
     labels = folder / "labels/train/0.txt"
     labels.write_text(f"{labels.read_text()}2 0.5 0.5 0.25 0.5\n")  # a mixture, which Ultralytics takes for no data set
-    dataset = open_dataset(data, "train", rotated=True)
+    dataset = open_dataset(data, "train", task=ModelTask.OBB)
 
     linked = link_training_data(tmp_path / "linked", {"train": dataset})
     seen = trained_on(linked, "train", 96)
@@ -84,7 +84,7 @@ def test_a_training_sees_the_labelled_rectangles(bars: Path, tmp_path: Path) -> 
 
 def test_the_labelled_loss_counts_angles(bars: Path, write_board_checkpoint: WriteCheckpoint) -> None:
     """A loss of four parts, repeatable, with gradients in the branch of angles; turned labels cost otherwise."""
-    dataset = open_dataset(bars, "val", rotated=True).subset(2)
+    dataset = open_dataset(bars, "val", task=ModelTask.OBB).subset(2)
     model: Any = copy.deepcopy(load_checkpoint(write_board_checkpoint("yolov8n-obb")).model)
     loss = LabelledLoss.on(dataset, (64, 64))
     turned = copy.deepcopy(loss.batches)
@@ -144,7 +144,7 @@ def test_a_run_leaves_a_bundle_of_rotated_boxes_and_its_report(
         RowKind.NARROW,
     }
     assert any("ProbIoU" in remark for remark in card.remarks)
-    images = open_dataset(bars, "test", rotated=True)
+    images = open_dataset(bars, "test", task=ModelTask.OBB)
     assert len(predict(open_model(bench.work / "bundle"), images, float_execution=True).detections) == 6
 
 

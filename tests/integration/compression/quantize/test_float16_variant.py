@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from tests.integration.compression.quantize.conftest import Quantized, WriteCheckpoint
 
 
-@pytest.mark.parametrize("network", ["yolov8n", "yolov10n", "yolo11n", "yolo26n"])
+@pytest.mark.parametrize(
+    "network", ["yolov8n", "yolo26n", *(pytest.param(n, marks=pytest.mark.long) for n in ("yolov10n", "yolo11n"))]
+)
 def test_every_family_has_a_float16_variant(
     network: str, write_checkpoint: WriteCheckpoint, quantized: Quantized, tmp_path: Path
 ) -> None:

@@ -54,7 +54,9 @@ def test_every_variant_keeps_the_angles(files: tuple[Path, Path], tmp_path: Path
     write_float16(int8, tmp_path / "half.onnx")
     variants = (int8, tmp_path / "unsigned.onnx", tmp_path / "half.onnx")
 
-    found = [compare_outputs(source, path, draw_images(3), rotated=True, threads=1, fuse=False) for path in variants]
+    found = [
+        compare_outputs(source, path, draw_images(3), task=ModelTask.OBB, threads=1, fuse=False) for path in variants
+    ]
 
     assert all(one.angle_sqnr_db is not None and one.angle_sqnr_db > 20 for one in found)
     assert all(one.largest_angle is not None and one.largest_angle < 0.3 for one in found)
@@ -76,7 +78,9 @@ def test_the_bundle_opens_and_its_proof_holds(files: tuple[Path, Path], tmp_path
         reference = model.proof.reference(variant.name, (64, 96))
         assert reference is not None
         outputs = float_outputs(model, variant.path, inputs)
-        turned = [np.concatenate([output[:-1], output[-1:] + np.float32(np.pi / 2)]) for output in outputs]
+        turned = [
+            np.concatenate([output[:-1], output[-1:] + np.float32(np.pi / 2)]) for output in map(np.asarray, outputs)
+        ]
         tolerance = FP16_TOLERANCE if variant.name in HALF else Tolerance()
         for found, holds in ((outputs, True), (turned, False)):
             assert compare(reference, model.head, CLASSES, model.nms_iou, found, tolerance).holds is holds, variant.name
@@ -85,7 +89,7 @@ def test_the_bundle_opens_and_its_proof_holds(files: tuple[Path, Path], tmp_path
 def test_the_quantized_model_is_measured_by_its_angles(files: tuple[Path, Path], tmp_path: Path) -> None:
     """By the application's own engine, on labels of four corners."""
     names = [f"fault-{number}" for number in range(CLASSES)]
-    dataset = open_dataset(write_rotated_set(tmp_path, 2, classes=names), "val", rotated=True)
+    dataset = open_dataset(write_rotated_set(tmp_path, 2, classes=names), "val", task=ModelTask.OBB)
 
     found = evaluate(open_model(files[1]), dataset, (64, 96), EvaluationSettings(), float_execution=True)
 
@@ -112,7 +116,7 @@ def test_the_branch_of_angles_is_quantized_but_for_its_end(
     ends = [name for name, reason in report.kept_float.items() if reason == "the head's output"]
     assert sum("/cv4." in name for name in ends) == 3
     assert sum("/cv4." in name for name in report.quantized) == 6
-    found = compare_outputs(source, tmp_path / "int8.onnx", images, rotated=True, threads=1)
+    found = compare_outputs(source, tmp_path / "int8.onnx", images, task=ModelTask.OBB, threads=1)
     assert found.box_sqnr_db > 20
     assert found.angle_sqnr_db is not None
     assert found.angle_sqnr_db > 15

@@ -175,11 +175,17 @@ def test_what_was_inspected_for_nothing_is_said_with_its_box(new_plant: Callable
 
     with central_desk(made, tmp_path, BOXES) as client:
         found, of_the_other = words(client, NOW), words(client, f"{NOW}&box=hall-1")
+        answer = client.get("/api/v1/coverage", params={"last": "1h"}).json()
 
     assert re.search(
         r"What hall-2 inspected from .* may be wrong, on every camera there, .*: it computes wrongly", found
     )
     assert re.search(r"1 part was let through while a camera stood still.*: P-1 \(hall-2:cam01\)", found)
+    assert {box["name"]: [one["why"] for one in box["doubts"]] for box in answer["boxes"]} == {
+        "hall-1": [],
+        "hall-2": ["it computes wrongly"],
+    }
+    assert [one["why"] for one in answer["doubts"]] == ["it computes wrongly"]
     assert "may be wrong" not in of_the_other
     assert "stood still" not in of_the_other
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from vision_line.devices.model.tasks import ModelTask
+from vision_line.errors import ConfigError
 from vision_line_compression.data.data_health import data_warnings, describe_data
 from vision_line_compression.data.dataset import open_dataset, open_images
 
@@ -48,7 +50,7 @@ def test_labels_of_the_other_kind_of_boxes_are_named(folder: Path) -> None:
     for split, label in (("train", TURNED), ("val", UPRIGHT)):
         (folder / f"labels/{split}/a.txt").write_text(label)
     splits = {split: open_dataset(folder / "data.yaml", split) for split in ("train", "val")}
-    rotated = {split: open_dataset(folder / "data.yaml", split, rotated=True) for split in ("train", "val")}
+    rotated = {split: open_dataset(folder / "data.yaml", split, task=ModelTask.OBB) for split in ("train", "val")}
 
     assert [warning.partition(": ")[2] for warning in data_warnings(splits)] == [
         "train: 1 of 1 boxes are labelled by four corners of a rotated box, and the model is one of upright boxes: it "
@@ -60,10 +62,32 @@ def test_labels_of_the_other_kind_of_boxes_are_named(folder: Path) -> None:
     ]
 
 
+def test_boxes_for_a_model_of_masks_are_named(folder: Path) -> None:
+    """Polygons teach masks, and an upright rectangle only that masks fill their boxes."""
+    for split, label in (("train", f"{TURNED}0 0.1 0.1 0.4 0.1 0.2 0.4\n"), ("val", f"{UPRIGHT}0 0.5 0.5 0.2 0.2\n")):
+        (folder / f"labels/{split}/a.txt").write_text(label)
+    splits = {s: open_dataset(folder / "data.yaml", s, task=ModelTask.SEGMENT) for s in ("train", "val")}
+
+    assert [warning.partition(": ")[2] for warning in data_warnings(splits)] == [
+        "val: 2 of 2 labels are upright boxes, and the model is one of masks: it learns masks that fill their boxes; "
+        "expected lines of a class and a polygon"
+    ]
+
+
+def test_corners_on_one_line_are_no_mask(folder: Path) -> None:
+    """The label file is named."""
+    (folder / "labels/train/a.txt").write_text("0 0.1 0.1 0.2 0.2 0.3 0.3\n")
+
+    with pytest.raises(ConfigError, match=r"a\.txt: expected polygons around objects, found corners on one line"):
+        open_dataset(folder / "data.yaml", "train", task=ModelTask.SEGMENT)
+
+
 def test_rotated_boxes_are_as_long_as_they_are(folder: Path) -> None:
     """Not as the upright box around them: its side is 19 pixels here."""
     (folder / "labels/train/a.txt").write_text(TURNED)
-    described = list(describe_data({"train": open_dataset(folder / "data.yaml", "train", rotated=True)}, ((32, 32),)))
+    described = list(
+        describe_data({"train": open_dataset(folder / "data.yaml", "train", task=ModelTask.OBB)}, ((32, 32),))
+    )
 
     assert described[0].endswith("14 pixels (5 to 95 %), median 14")
 

@@ -49,6 +49,17 @@ def trained(score: float, resamples: int = 2000) -> np.ndarray:
     return np.full((1 + resamples, 4), score)
 
 
+def test_masks_have_a_difference_of_their_own() -> None:
+    """Where both models have them, behind the other columns."""
+    ours, theirs = (np.column_stack([trained(0.7, 20), np.full(21, masks)]) for masks in (0.6, 0.65))
+
+    found = difference(ours, theirs, 0)
+
+    assert found.masks is not None
+    assert found.masks.value == pytest.approx(-0.05)
+    assert difference(trained(0.7, 20), trained(0.7, 20), 0).masks is None
+
+
 def test_the_spread_between_trainings_is_in_the_interval() -> None:
     """Of three trainings the mean's standard error is that of three values, deviations over k - 1."""
     scores = np.array([0.70, 0.72, 0.74])

@@ -125,7 +125,7 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
     saved(fused, tmp_path / "fused.pt")
     saved(detector("yolov5n.yaml"), tmp_path / "family.pt")
 
-    expected = {"weights": "detection or OBB checkpoint", "fused": "fused", "family": "C3"}
+    expected = {"weights": "detection, OBB or segmentation checkpoint", "fused": "fused", "family": "C3"}
     for name, message in expected.items():
         with pytest.raises(ModelError, match=message):
             load_checkpoint(tmp_path / f"{name}.pt")
@@ -134,7 +134,6 @@ def test_other_contents_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("kind", "network", "task"),
     [
-        (SegmentationModel, "yolov8n-seg", "segment"),
         (PoseModel, "yolov8n-pose", "pose"),
         (PoseModel, "yolo26n-pose", "pose"),
         (ClassificationModel, "yolov8n-cls", "classify"),
@@ -146,23 +145,38 @@ def test_another_task_of_a_known_family_is_named(kind: type[Any], network: str, 
     """It is no unknown family: what it is for is the reason."""
     path = saved(kind(f"{network}.yaml", nc=2, verbose=False), tmp_path / "model.pt")
 
-    with pytest.raises(ModelError, match=rf"is a model for the task '{task}' \(.*\), expected 'detect' or 'obb'"):
+    with pytest.raises(
+        ModelError, match=rf"is a model for the task '{task}' \(.*\), expected 'detect' or 'obb' or 'segment'"
+    ):
         load_checkpoint(path)
 
 
-@pytest.mark.parametrize(("network", "family"), [("yolov8n-obb", "v8"), ("yolo11n-obb", "11"), ("yolo26n-obb", "26")])
-def test_a_model_of_rotated_boxes_keeps_its_task(network: str, family: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("kind", "ending"), [(OBBModel, "obb"), (SegmentationModel, "seg")])
+@pytest.mark.parametrize(("network", "family"), [("yolov8n", "v8"), ("yolo11n", "11"), ("yolo26n", "26")])
+def test_a_model_of_another_task_keeps_it(
+    network: str, family: str, kind: type[Any], ending: str, tmp_path: Path
+) -> None:
     """Its head says what it is for; written again it is one still, and so are other networks of its family."""
-    path = saved(OBBModel(f"{network}.yaml", nc=2, verbose=False), tmp_path / "model.pt")  # type: ignore[no-untyped-call]
+    path = saved(kind(f"{network}-{ending}.yaml", nc=2, verbose=False), tmp_path / "model.pt")
+    task = {"obb": ModelTask.OBB, "seg": ModelTask.SEGMENT}[ending]
     checkpoint = load_checkpoint(path)
     save_checkpoint(checkpoint.model, tmp_path / "again.pt", checkpoint)
     again, narrower = load_checkpoint(tmp_path / "again.pt"), scaled_width(checkpoint, 0.5)
 
-    assert (checkpoint.family, checkpoint.task) == (again.family, again.task) == (family, ModelTask.OBB)
-    assert network_of(again.model).task == "obb"
+    assert (checkpoint.family, checkpoint.task) == (again.family, again.task) == (family, task)
+    assert network_of(again.model).task == task
     assert type(network_of(narrower).model[-1]) is type(network_of(checkpoint.model).model[-1])
     assert branch_names(head_of(narrower)) == branch_names(head_of(checkpoint.model))
     assert "cv4" in branch_names(head_of(narrower))
+
+
+def test_masks_of_other_coefficients_are_refused(tmp_path: Path) -> None:
+    """An inspection has 32 of them."""
+    model: Any = SegmentationModel("yolov8n-seg.yaml", nc=2, verbose=False)  # type: ignore[no-untyped-call]
+    model.model[-1].nm = 16
+
+    with pytest.raises(ModelError, match="has masks of 16 coefficients, expected 32"):
+        load_checkpoint(saved(model, tmp_path / "model.pt"))
 
 
 def test_a_model_of_one_channel_is_refused_by_that_reason(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from vision_line.errors import ConfigError, ExitCode
 from vision_line_compression.evaluate.gates import GateSettings, check_gates, check_robustness, exit_code
-from vision_line_compression.evaluate.results import Evaluation, Interval, Rate
+from vision_line_compression.evaluate.results import Evaluation, Interval, MaskAccuracy, Rate
 from vision_line_compression.report.card import ReportCard
 
 MakeEvaluation = Callable[..., Evaluation]
@@ -40,6 +40,26 @@ def test_drop_is_in_points(make_evaluation: MakeEvaluation, score: float, passed
     assert gate.passed is passed
     assert gate.found == pytest.approx(100 * (0.70 - score), abs=1e-6)
     assert exit_code([gate]) == (ExitCode.DONE if passed else ExitCode.GATE_FAILED)
+
+
+@pytest.mark.parametrize(("score", "passed"), [(0.595, True), (0.585, False)])
+def test_masks_may_not_drop_more_than_boxes(make_evaluation: MakeEvaluation, score: float, passed: bool) -> None:
+    """The same limit, against the parent whose masks are better; a model of masks is chosen by the mean of both."""
+    settings = OFF.model_copy(update={"map50_95_drop": 1.0})
+
+    def masked(of_masks: float) -> Evaluation:
+        evaluation = make_evaluation(map50_95=0.70)
+        masks = MaskAccuracy(map50_95=of_masks, map50=0.9, map75=0.5, by_class={})
+        return evaluation.model_copy(update={"accuracy": evaluation.accuracy.model_copy(update={"masks": masks})})
+
+    parents = {"parent": masked(0.5), "parent trained longer": masked(0.6)}
+    boxes, masks = check_gates(masked(score), parents, settings)
+
+    assert (boxes.name, masks.name) == ("map50_95_drop", "mask_map50_95_drop")
+    assert (boxes.passed, masks.passed) == (True, passed)
+    assert "trained longer" in masks.detail
+    assert masked(score).accuracy.deciding == pytest.approx((0.70 + score) / 2)
+    assert make_evaluation(map50_95=0.70).accuracy.deciding == 0.70
 
 
 def test_more_misses_than_the_parents_interval_fail(make_evaluation: MakeEvaluation) -> None:

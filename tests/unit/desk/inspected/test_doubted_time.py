@@ -53,4 +53,6 @@ def test_the_first_page_the_report_and_the_trail_say_it(rows: DeskRecords, clien
     assert "/parts?verdict=accept&amp;since=2026-11-28T20%3A05" in client.get(f"/?{asked}").text
     assert WHY not in client.get("/?since=2026-11-28T20:00:00Z&until=2026-11-28T20:04:00Z").text
     assert "what was inspected may be wrong (engine)" in client.get("/trail").text
+    (said,) = client.get(f"/api/v1/coverage?{asked}").json()["doubts"]
+    assert said == {"since_utc": BEGAN_UTC + 300, "until_utc": BEGAN_UTC + 900, "why": WHY}
     assert client.get("/parts?verdict=accept&since=2026-11-28T20:05:00Z&until=2026-11-28T20:15:00Z").status_code == 200

@@ -16,7 +16,9 @@ import pytest
 from tests.fakes.fakecuda.driver import OUT_OF_MEMORY, FakeDriver
 from tests.fakes.gpu_libraries.hwaccel import FakeHwContext
 from tests.fakes.gpu_libraries.videos import opened
+from tools.gpu_check.plain_sps import plain
 
+from vision_line.devices.cpu.decoder import CpuDecoder
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.devices.cuda.decoders.choice import (
     BACKENDS,
@@ -38,9 +40,9 @@ FRAMES = 12
 
 def _backends(pynv: Any) -> tuple[DecoderBackend, ...]:
     return (
-        DecoderBackend("NVDEC", partial(NvDecoder, nvc=pynv), adapts=False),
-        DecoderBackend("FFmpeg", partial(HwDecoder, open_context=lambda codec, _: FakeHwContext(codec)), adapts=True),
-        DecoderBackend("CPU", UploadDecoder, adapts=True),
+        DecoderBackend("NVDEC", partial(NvDecoder, nvc=pynv), can_hurry=True),
+        DecoderBackend("FFmpeg", partial(HwDecoder, open_context=lambda codec, _: FakeHwContext(codec))),
+        DecoderBackend("CPU", UploadDecoder),
     )
 
 
@@ -107,6 +109,24 @@ def test_frames_that_people_see_turned_are_decoded_where_they_are_turned(gpu: Gp
     assert [frame.size_wh for frame in frames] == [(96, 128)] * FRAMES
 
 
+def _turning(packet: Any) -> Any:
+    """Return H.264's packet, that asks for a quarter turn (ITU-T H.264 D.1.27) if it is a keyframe."""
+    turn = b"\x00\x00\x00\x01\x06\x2f\x03\x08\x00\x09\x80" if packet.is_keyframe else b""
+    turning: Any = av.Packet(turn + bytes(packet))
+    turning.is_keyframe = packet.is_keyframe
+    return turning
+
+
+def test_a_camera_that_turns_its_frames_may_change_its_size(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """What the next sequence says is read as what the first said, though the decoder of that one is at its end."""
+    memory = _joined(*(encode("libx264", size, container="h264") for size in ((128, 96), (160, 128))))
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        frames = _decoded(decoder, [*map(_turning, packets[:-1]), None])
+        assert decoder.backend == "CPU"
+    assert [frame.size_wh for frame in frames] == [(96, 128)] * FRAMES + [(128, 160)] * FRAMES
+    assert pynv.opened == []
+
+
 def test_without_its_library_ffmpeg_decodes(
     gpu: GpuContext, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -128,7 +148,7 @@ def test_decoder_that_fails_at_the_first_frame_is_passed_over(gpu: GpuContext, p
         def decode(self, packet: Any) -> list[DecodedFrame]:
             raise DeviceError("NVDEC: no session is free")
 
-    backends = (DecoderBackend("NVDEC", partial(Unable, nvc=pynv), adapts=False), *_backends(pynv)[2:])
+    backends = (DecoderBackend("NVDEC", partial(Unable, nvc=pynv)), *_backends(pynv)[2:])
     with _decoding(gpu, encode("libx264"), backends) as (decoder, packets):
         assert len(_decoded(decoder, packets)) == FRAMES
         assert decoder.backend == "CPU"
@@ -148,7 +168,7 @@ def test_full_gpu_is_no_traceback(gpu: GpuContext, pynv: Any, encode: Encode, fa
 def test_nobody_takes_it(gpu: GpuContext, pynv: Any, encode: Encode, fake_cuda: FakeDriver) -> None:
     """When all refuse, every reason is told."""
     fake_cuda.decoder(supported=False)
-    backends = (_backends(pynv)[0], DecoderBackend("other", _refuse, adapts=True))
+    backends = (_backends(pynv)[0], DecoderBackend("other", _refuse))
     with (
         _decoding(gpu, encode("libx264"), backends) as (decoder, packets),
         pytest.raises(SourceError, match="does not decode h264 of 8 bit; not today") as raised,
@@ -230,6 +250,178 @@ def test_reordering_that_was_not_announced_is_seen(gpu: GpuContext, pynv: Any, e
 
     assert latencies[0] == "LOW"
     assert latencies[-1] == "NATIVE"
+
+
+def _as_cameras_send(packets: list[Any]) -> list[Any]:
+    """Return copies of H.264's packets that do not say how few frames are reordered, at the times they had."""
+    copies: list[Any] = []
+    for packet in packets[:-1]:
+        copy: Any = av.Packet(plain(bytes(packet)))
+        copy.pts, copy.dts, copy.time_base = packet.pts, packet.dts, packet.time_base
+        copy.is_keyframe = packet.is_keyframe
+        copies.append(copy)
+    return [*copies, None]
+
+
+@contextmanager
+def _open_order(
+    gpu: GpuContext, pynv: Any, encode: Encode, frames: int = 30, options: dict[str, str] | None = None
+) -> Iterator[tuple[CudaDecoder, list[Any]]]:
+    memory = encode("libx264", container="mpegts", frames=frames, options=options)
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        yield decoder, _as_cameras_send(packets)
+
+
+def _latencies(pynv: Any) -> list[str]:
+    return [options["latency"].name for options in pynv.opened]
+
+
+def _times(frames: list[DecodedFrame]) -> list[float]:
+    return [round(frame.pts_s or 0.0, 3) for frame in frames]
+
+
+@pytest.mark.parametrize("zero_has_pts", [False, True])
+def test_a_camera_that_leaves_its_order_open_does_not_wait_for_long(
+    gpu: GpuContext, pynv: Any, encode: Encode, caplog: pytest.LogCaptureFixture, zero_has_pts: bool
+) -> None:
+    """That the library holds frames back is noticed: from a keyframe on each comes with its packet, none is lost."""
+    pynv.zero_has_pts = zero_has_pts
+    with _open_order(gpu, pynv, encode) as (decoder, packets), caplog.at_level("INFO"):
+        given = [list(decoder.decode(packet)) for packet in packets]
+        frames = [frame for some in given for frame in some]
+        shown = [frame.data.to_host().to_ndarray() for frame in frames]
+    with opened(encode("libx264", container="mpegts", frames=30)) as (stream, originals):
+        reader = CpuDecoder("other", stream)
+        expected = [frame for packet in originals for frame in reader.decode(packet)]
+        wanted = [frame.data.reformat(format="nv12").to_ndarray() for frame in expected]
+
+    assert _latencies(pynv) == ["LOW", "ZERO"]
+    assert [len(some) for some in given[:3]] == [0, 0, 0]
+    assert [len(some) for some in given[-13:]] == [1] * 12 + [0]
+    assert _times(frames) == _times(expected)
+    assert [frame.keyframe for frame in frames] == [frame.keyframe for frame in expected]
+    assert all((one == other).all() for one, other in zip(shown, wanted, strict=True))
+    assert "reorders nothing; decoding waits no more" in caplog.text
+
+
+def test_a_frame_that_is_lost_moves_no_others_time(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """Without numbers the frames are those of the newest packets: of a packet that gives none nothing is left."""
+    with _open_order(gpu, pynv, encode) as (decoder, packets):
+        _decoded(decoder, packets[:20])
+        assert _latencies(pynv)[-1] == "ZERO"
+        rubbish: Any = av.Packet(b"\x00\x00\x00\x01\x0c\xff\x80")  # filler: no frame
+        rubbish.pts, rubbish.time_base = packets[20].pts, packets[20].time_base
+
+        assert list(decoder.decode(rubbish)) == []
+        frames = _decoded(decoder, packets[24:29])
+    assert _times(frames) == [round(float(packet.pts * packet.time_base), 3) for packet in packets[24:29]]
+
+
+def test_a_decoder_that_is_never_prompt_is_tried_once(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """Its frames have numbers without that mode, so they keep their times."""
+    pynv.never_prompt = True
+    with _open_order(gpu, pynv, encode) as (decoder, packets):
+        frames = _decoded(decoder, packets)
+
+    assert _latencies(pynv) == ["LOW", "ZERO", "LOW"]
+    assert len(frames) == 30
+    assert _times(frames) == sorted(_times(frames))
+
+
+def test_without_a_mode_that_does_not_wait_it_decodes_as_before(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """Later, but on NVDEC."""
+    pynv.refuses_zero = True
+    with _open_order(gpu, pynv, encode) as (decoder, packets):
+        frames = _decoded(decoder, packets[:-1])
+        assert decoder.backend == "NVDEC"
+        frames += list(decoder.decode(None))
+
+    assert _latencies(pynv) == ["LOW", "LOW"]
+    assert len(frames) == 30
+
+
+def test_frames_that_are_renewed_part_by_part_are_waited_for(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """Another decoder would lack what the parts that are still old refer to."""
+    options = {"tune": "zerolatency", "preset": "ultrafast", "x264-params": "intra-refresh=1:keyint=6"}
+    with _open_order(gpu, pynv, encode, options=options) as (decoder, packets):
+        assert sum(packet.is_keyframe for packet in packets[:-1]) > 2
+        frames = _decoded(decoder, packets)
+
+    assert _latencies(pynv) == ["LOW"]
+    assert len(frames) == 30
+
+
+def test_one_reordered_frame_between_keyframes_is_enough(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """Without waiting it would come behind the one that is shown after it."""
+    options = {"bf": "1", "b-adapt": "0", "x264-params": "keyint=3:min-keyint=3:scenecut=0:open-gop=0"}
+    with _open_order(gpu, pynv, encode, options=options) as (decoder, packets):
+        frames = _decoded(decoder, packets)
+
+    assert "ZERO" not in _latencies(pynv)
+    assert _times(frames) == sorted(_times(frames))
+
+
+def test_haste_ends_where_times_go_back(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """From the next keyframe on, and for good."""
+    with _open_order(gpu, pynv, encode, frames=48) as (decoder, packets):
+        packets[20].pts = packets[18].pts - 1
+        frames = _decoded(decoder, packets)
+
+    assert _latencies(pynv) == ["LOW", "ZERO", "LOW"]
+    assert len(frames) == 48
+
+
+def test_another_sequence_is_watched_anew(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """It may reorder: what was learned of the one before does not count."""
+    with (
+        _open_order(gpu, pynv, encode) as (decoder, packets),
+        opened(encode("libx264", (160, 96), container="mpegts")) as (_, others),
+    ):
+        _decoded(decoder, packets[:20])
+        _decoded(decoder, _as_cameras_send(others)[:1])
+
+    assert _latencies(pynv) == ["LOW", "ZERO", "LOW"]
+
+
+def test_order_goes_before_haste(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """A stream that reorders without saying so gives late frames too, and is decoded in order of display."""
+    with _open_order(gpu, pynv, encode, options={"bf": "2", "b-adapt": "0"}) as (decoder, packets):
+        _decoded(decoder, packets)
+
+    assert "ZERO" not in _latencies(pynv)
+    assert _latencies(pynv)[-1] == "NATIVE"
+
+
+def test_fields_are_woven_as_on_the_cpu(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """PyNvVideoCodec deinterlaces them; also where only the parameter set says that there may be fields."""
+    for params in ("interlaced=1", "fake-interlaced=1"):
+        with _decoding(gpu, encode("libx264", options={"x264-params": params}), _backends(pynv)) as (decoder, packets):
+            assert len(_decoded(decoder, packets)) == FRAMES
+            assert decoder.backend == "FFmpeg"
+    assert pynv.opened == []
+
+
+def test_frames_that_begin_within_what_is_coded_are_cropped_on_the_cpu(
+    gpu: GpuContext, pynv: Any, encode: Encode
+) -> None:
+    """Both of NVDEC's ways crop on the right and below only: all boxes would be off, by so much."""
+    for codec, options, container in (
+        ("libx264", {"x264-params": "crop-rect=16,8,0,0"}, "mpegts"),
+        ("libx264", {"x264-params": "crop-rect=0,8,0,0"}, "matroska"),
+    ):
+        memory = encode(codec, options=options | {"preset": "ultrafast", "tune": "zerolatency"}, container=container)
+        with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+            assert len(_decoded(decoder, packets)) == FRAMES
+            assert decoder.backend == "CPU"
+
+
+def test_each_sequence_gets_the_best_decoder_that_takes_it(gpu: GpuContext, pynv: Any, encode: Encode) -> None:
+    """A camera that is set to what NVDEC does not take, and back, is not decoded on the CPU for good."""
+    memory = _joined(*(encode("libx264", pixels=pixels, container="h264") for pixels in ("yuv422p", "yuv420p")))
+    with _decoding(gpu, memory, _backends(pynv)) as (decoder, packets):
+        chosen = [(list(decoder.decode(packet)), decoder.backend)[1] for packet in packets[:-1]]
+
+    assert chosen == ["CPU"] * FRAMES + ["NVDEC"] * FRAMES
 
 
 class _Unannounced:

@@ -86,6 +86,33 @@ def test_keyframe_that_is_none_is_corrupt(encode: Encode) -> None:
         read_sequence("dock-3", stream, av.Packet(b"\x00\x00\x00\x01\x65rubbish"))
 
 
+@pytest.mark.parametrize(
+    ("codec", "cropped", "expected"),
+    [
+        ("libx264", "crop_left=16", True),
+        ("libx264", "crop_top=8", True),
+        ("libx264", "crop_right=16", False),
+        ("libx265", "crop_left=16", True),
+        ("libx265", "crop_bottom=8", False),
+    ],
+)
+def test_cropping_on_the_left_or_above_is_seen(encode: Encode, codec: str, cropped: str, expected: bool) -> None:
+    """Decoders of the GPU crop on the other sides alone."""
+    stream, packets = _packets(encode(codec, container="mpegts"))
+    cropping = av.BitStreamFilterContext(f"{ANNEX_B[codec]}_metadata={cropped}", stream)
+    (packet,) = cropping.filter(packets[0])
+
+    assert read_sequence("a", stream, packet).crops_before is expected
+
+
+@pytest.mark.parametrize("params", ["interlaced=1", "fake-interlaced=1"])
+def test_fields_are_seen(encode: Encode, params: str) -> None:
+    """Also where the first frame has none: a later one may."""
+    stream, packets = _packets(encode("libx264", options={"x264-params": params}))
+
+    assert read_sequence("a", stream, packets[0]).has_fields
+
+
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libsvtav1"])
 def test_headers_change_only_with_the_sequence(encode: Encode, codec: str) -> None:
     """Keyframes of one sequence repeat the same headers, other frames have none, another size has others."""

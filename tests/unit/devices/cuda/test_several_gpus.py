@@ -34,7 +34,7 @@ from vision_line.frames import Frame
 SHAPE = (64, 128)
 SECOND_BUS = "0000:02:00.0"
 DEADLINE_S = 60.0
-BACKENDS = (DecoderBackend("CPU, uploaded", UploadDecoder, adapts=True),)
+BACKENDS = (DecoderBackend("CPU, uploaded", UploadDecoder),)
 
 Encode = Callable[..., io.BytesIO]
 

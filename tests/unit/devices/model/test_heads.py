@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vision_line.devices.model.heads import HeadDecoder, HeadKind, Output, class_floors
+from vision_line.devices.model.heads import HeadDecoder, HeadKind, HeadOutput, Output, SegmentOutput, class_floors
+from vision_line.devices.model.tasks import ModelTask
 from vision_line.errors import RunError
 
 
@@ -63,6 +64,11 @@ def test_end_to_end_outputs_are_only_filtered() -> None:
     assert found.xyxy.tolist() == [[0, 0, 10, 10], [0, 0, 10, 10]]
 
 
+def whole(kind: HeadKind, places: Output) -> HeadOutput:
+    """Return what a network puts out for a frame: of a segmentation model prototypes too."""
+    return SegmentOutput(places, np.zeros((32, 4, 4), np.float32)) if kind.task is ModelTask.SEGMENT else places
+
+
 @pytest.mark.parametrize("kind", list(HeadKind))
 def test_at_most_so_many_detections(kind: HeadKind) -> None:
     """The best `max_detections` are kept."""
@@ -74,7 +80,7 @@ def test_at_most_so_many_detections(kind: HeadKind) -> None:
         output = np.zeros((50, kind.rows(1)), np.float32)
         output[:, 2:4], output[:, 4] = 5, np.linspace(0.5, 0.9, 50)
 
-    found = HeadDecoder(kind, class_floors(1, 0.25), 0.5, max_detections=7).decode(output)
+    found = HeadDecoder(kind, class_floors(1, 0.25), 0.5, max_detections=7).decode(whole(kind, output))
 
     assert len(found) == 7
     assert found.score.min() == pytest.approx(np.linspace(0.5, 0.9, 50)[-7])
@@ -92,7 +98,7 @@ def test_a_crowd_of_one_class_hides_no_other(kind: HeadKind) -> None:
         output = np.zeros((50, kind.rows(2)), np.float32)
         output[:, 2:4], output[:, 4], output[48:, 5] = 5, score, 1
 
-    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5, max_detections=7).decode(output)
+    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5, max_detections=7).decode(whole(kind, output))
 
     assert found.class_id.tolist() == [0] * 5 + [1] * 2
     assert found.score.tolist() == pytest.approx([*np.linspace(0.8, 0.9, 48)[:-6:-1], 0.4, 0.3])
@@ -105,7 +111,7 @@ def test_a_broken_engine_is_not_a_good_part(kind: HeadKind) -> None:
     output = np.full((6, size) if kind.is_end2end else (size, 6), np.nan, np.float32)
 
     with pytest.raises(RunError, match="not numbers"):
-        HeadDecoder(kind, class_floors(1, 0.25), 0.5).decode(output)
+        HeadDecoder(kind, class_floors(1, 0.25), 0.5).decode(whole(kind, output))
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -119,7 +125,7 @@ def test_boxes_that_are_not_numbers_do_not_vanish(kind: HeadKind, value: float) 
         output[4:] = 0.5
 
     with pytest.raises(RunError, match="not numbers"):
-        HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(output)
+        HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(whole(kind, output))
 
 
 def test_boxes_that_do_not_count_may_be_anything() -> None:
@@ -146,7 +152,7 @@ def test_classes_that_are_not_numbers_are_no_class() -> None:
 def test_detections_do_not_borrow_the_engines_memory(kind: HeadKind) -> None:
     """The engine writes its next output over this one; what was found stays."""
     output = np.full((kind.rows(2),) * 2, 0.5, np.float32)
-    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(output)
+    found = HeadDecoder(kind, class_floors(2, 0.25), 0.5).decode(whole(kind, output))
     before = found.xyxy.tolist(), found.score.tolist()
 
     output[:] = 0

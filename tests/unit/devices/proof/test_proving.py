@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vision_line.devices.model.agreement import Output, Tolerance
-from vision_line.devices.model.heads import HeadKind
+from vision_line.devices.model.agreement import Tolerance
+from vision_line.devices.model.heads import HeadKind, HeadOutput
 from vision_line.devices.model.model import Model, ModelVariant
 from vision_line.devices.model.proof import Images
 from vision_line.devices.proof.proving import Prover, RunImages
@@ -18,9 +18,9 @@ SHAPE = (64, 64)
 VARIANT = ModelVariant("fp32", Path("m.onnx"))
 
 
-def outputs_of(images: Images, seed: int = 0) -> list[Output]:
+def outputs_of(images: Images, seed: int = 0) -> list[HeadOutput]:
     """Return what a right engine gives: 40 places an image, (4 + 1, n)."""
-    found = []
+    found: list[HeadOutput] = []
     for number in range(len(images)):
         rng = np.random.default_rng(100 * seed + number)
         boxes = np.concatenate([rng.uniform(8, 56, (2, 40)), rng.uniform(6, 12, (2, 40))])
@@ -54,7 +54,7 @@ def test_each_stream_must_be_right(seeds: tuple[int, ...], *, holds: bool) -> No
 
 def test_no_numbers_of_one_stream_alone_are_its_fault() -> None:
     """Those of each stream are the model's own: its first frame says so."""
-    none = [np.full_like(output, np.nan) for output in outputs_of(np.zeros((2, *SHAPE, 3), np.uint8))]
+    none: list[HeadOutput] = [np.full_like(output, np.nan) for output in outputs_of(np.zeros((2, *SHAPE, 3), np.uint8))]
     assert prover().check_itself(SHAPE, lambda _: none * 2).holds
     assert not prover().check_itself(SHAPE, lambda images: outputs_of(images) + none).holds
 

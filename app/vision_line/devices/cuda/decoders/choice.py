@@ -13,7 +13,14 @@ from vision_line.devices.cuda.context import GpuContext, open_gpu, translated_er
 from vision_line.devices.cuda.decoders.ffmpeg import HwDecoder
 from vision_line.devices.cuda.decoders.jetson import GstDecoder, check_jetson
 from vision_line.devices.cuda.decoders.nvdec import NvDecoder
-from vision_line.devices.cuda.decoders.sequence import DecoderRequest, SequenceWatch, VideoSequence, read_sequence
+from vision_line.devices.cuda.decoders.sequence import (
+    DecoderRequest,
+    DelayWatch,
+    SequenceWatch,
+    VideoSequence,
+    begins_anew,
+    read_sequence,
+)
 from vision_line.devices.cuda.decoders.upload import UploadDecoder
 from vision_line.errors import DeviceError, SourceError, SourceErrorCode
 from vision_line.frames import Colour
@@ -24,11 +31,11 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class DecoderBackend:
-    """One way to the GPU. `adapts`: it goes on through a change of sequence by itself."""
+    """One way to the GPU. `can_hurry`: it gives frames at once if it is told that they were held back for nothing."""
 
     name: str  # what people are shown
     open: Callable[[DecoderRequest], Decoder]
-    adapts: bool
+    can_hurry: bool = False
 
 
 def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
@@ -38,16 +45,18 @@ def open_jetson_decoder(request: DecoderRequest) -> UploadDecoder:
         DeviceError: this is no Jetson, or GStreamer cannot decode the sequence.
     """
     check_jetson()
+    if request.sequence.has_fields:
+        raise DeviceError(f"GStreamer: found {request.sequence}, interlaced, expected whole frames")
     colour, reorders = request.colour or request.sequence.colour, request.sequence.reorders
     return UploadDecoder(request, lambda camera, stream, _: GstDecoder(camera, stream, colour, reorders=reorders))
 
 
 #: Best first; the last takes everything that FFmpeg decodes, and turns frames as people see them.
 BACKENDS = (
-    DecoderBackend("NVDEC", NvDecoder, adapts=False),
-    DecoderBackend("NVDEC through FFmpeg", HwDecoder, adapts=True),
-    DecoderBackend("NVDEC through GStreamer, uploaded", open_jetson_decoder, adapts=False),
-    DecoderBackend("CPU, uploaded", UploadDecoder, adapts=True),
+    DecoderBackend("NVDEC", NvDecoder, can_hurry=True),
+    DecoderBackend("NVDEC through FFmpeg", HwDecoder),
+    DecoderBackend("NVDEC through GStreamer, uploaded", open_jetson_decoder),
+    DecoderBackend("CPU, uploaded", UploadDecoder),
 )
 
 
@@ -80,6 +89,8 @@ class CudaDecoder:
         self._override = colour
         self._backends = tuple(backends)
         self._watch = SequenceWatch(stream)
+        self._delay = DelayWatch()  # of the present decoder
+        self._held_back = False  # whether the present sequence's frames were held back
         self._chosen: DecoderBackend | None = None
         self._sequence: VideoSequence | None = None
         self._decoder: Decoder | None = None
@@ -115,17 +126,32 @@ class CudaDecoder:
     def _needs_decoder(self, packet: VideoPacket) -> bool:
         """Whether another sequence begins than the one that the present decoder was opened for."""
         changed = self._watch.note(packet)
+        self._held_back = self._held_back and not changed
         if self._decoder is None or self._chosen is None or self._sequence is None:
             return True
-        misordered = packet.is_keyframe and self._watch.reorders and not self._sequence.reorders
-        return (changed or misordered) and not self._chosen.adapts
+        if not packet.is_keyframe:
+            return changed
+        misordered = self._watch.reorders and not self._sequence.reorders
+        hurried = self._watch.went_back and self._sequence.held_back
+        return changed or misordered or hurried or self._is_held_back_for_nothing(packet, self._chosen, self._sequence)
+
+    def _is_held_back_for_nothing(self, packet: VideoPacket, chosen: DecoderBackend, sequence: VideoSequence) -> bool:
+        """Whether another decoder gives the frames sooner: none was ever reordered, but all were late."""
+        can_help = chosen.can_hurry and sequence.codec == "h264" and not (sequence.reorders or self._watch.went_back)
+        if not can_help or self._held_back or not self._delay.is_late or not begins_anew(bytes(packet)):
+            return False
+        logger.info("camera %s: its stream does not say that it reorders nothing; decoding waits no more", self._camera)
+        self._held_back = True
+        return True
 
     def _go_on(self, packet: VideoPacket | None) -> Iterator[DecodedFrame]:
         if self._decoder is None:
             return
         try:
             with translated_errors(DeviceError, f"decoding {self.description}"):
-                yield from self._decoder.decode(packet)
+                for frame in self._decoder.decode(packet):
+                    self._delay.note(packet, frame)
+                    yield frame
         except DeviceError as exc:
             logger.warning("camera %s: %s; it goes on at the next keyframe", self._camera, exc)
             self._end()
@@ -135,11 +161,14 @@ class CudaDecoder:
         """Open the best decoder for the sequence that `packet` begins, and decode it."""
         self._end()
         sequence = read_sequence(self._camera, self._stream, packet)
-        sequence = replace(sequence, reorders=sequence.reorders or self._watch.reorders)
-        request = DecoderRequest(self._gpu, self._camera, self._stream, self._override, sequence)
+        reorders = sequence.reorders or self._watch.reorders
+        sequence = replace(
+            sequence, reorders=reorders, held_back=self._held_back and not (reorders or self._watch.went_back)
+        )
+        self._delay = DelayWatch()
+        wanted = DecoderRequest(self._gpu, self._camera, self._stream, self._override, sequence)
         refusals: list[str] = []
-        # Only FFmpeg on the CPU turns frames; sideways ones would be inspected wrongly without a word.
-        for backend in self._backends[-1:] if sequence.turned else self._backends:
+        for backend, request in self._ways(wanted):
             try:
                 with translated_errors(DeviceError, f"decoding by {backend.name}"):
                     self._decoder = backend.open(request)
@@ -151,9 +180,18 @@ class CudaDecoder:
                 self._end()
                 raise
             else:
-                self._log_choice(backend, sequence, refusals)
+                self._log_choice(backend, request.sequence, refusals)
                 return frames
         raise SourceError(self._camera, SourceErrorCode.CODEC_UNSUPPORTED, "; ".join(refusals))
+
+    def _ways(self, request: DecoderRequest) -> Iterator[tuple[DecoderBackend, DecoderRequest]]:
+        """Yield what to try, best first: one that cannot hurry may still decode."""
+        sequence = request.sequence
+        # Only FFmpeg on the CPU turns and crops frames; others would be inspected wrongly without a word.
+        for backend in self._backends[-1:] if sequence.turned or sequence.crops_before else self._backends:
+            yield backend, request
+            if backend.can_hurry and sequence.held_back:
+                yield backend, replace(request, sequence=replace(sequence, held_back=False))
 
     def _log_choice(self, backend: DecoderBackend, sequence: VideoSequence, refusals: list[str]) -> None:
         before = self.description

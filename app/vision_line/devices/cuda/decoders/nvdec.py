@@ -7,15 +7,21 @@ What PyNvVideoCodec 2.2 does, and what follows from it here:
   stream before that call reads the old frame, and nothing has to be waited for.
 * It changes over to another frame size in the same stream by scaling to the first one, without a word. So each
   sequence gets a decoder of its own, and a frame of another size than the sequence's is an error.
-* With `LOW` latency a frame comes out of the call that its packet went into, if that is marked as a whole frame.
-  `LOW` puts reordered frames out wrongly, so sequences that reorder are decoded with `NATIVE`: some frames later.
+* With `LOW` latency a frame comes out of the call that its packet went into, if that is marked as a whole frame; but
+  not in H.264 that does not say how few frames it reorders, as many cameras do not: of such the parser holds frames
+  back, though it reorders none. `ZERO` goes past its order. Who finds out that frames are held back opens the next
+  decoder with it. Some versions give its frames without the numbers of their packets: they are those of the newest.
+* `LOW` and `ZERO` put reordered frames out wrongly, so sequences that reorder are decoded with `NATIVE`: some later.
+* Fields are deinterlaced, where the CPU's decoder weaves them: other decoders take those.
+  Cropping on the left and above is ignored: it goes to the CPU.
 * Damage inside a frame is concealed, and reported on standard output only: frames are `corrupt` here only where the
-  packet was. Cropping on the left and above is ignored.
+  packet was.
 """
 
 from __future__ import annotations
 
 import importlib
+import logging
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,6 +37,8 @@ from vision_line.ports import DecodedFrame, VideoPacket
 
 if TYPE_CHECKING:
     from cuda.core import Buffer
+
+logger = logging.getLogger(__name__)
 
 #: FFmpeg's name of a codec -> the member of `cudaVideoCodec`. JPEG is decoded by the SMs there: the CPU does it here.
 CODECS = {"h264": "H264", "hevc": "HEVC", "av1": "AV1"}
@@ -67,6 +75,8 @@ def check_support(sequence: VideoSequence) -> None:
         raise DeviceError(f"NVDEC: found {sequence.codec}, expected one of {', '.join(CODECS)}")
     if not sequence.is_420 or sequence.bits not in _BITS:
         raise DeviceError(f"NVDEC: found {sequence}, expected 4:2:0 of 8, 10 or 12 bit")
+    if sequence.has_fields:
+        raise DeviceError(f"NVDEC: found {sequence}, interlaced, expected whole frames")
     caps = decoder_caps(sequence.codec, sequence.bits)
     if not caps.supported:
         raise DeviceError(f"NVDEC: this GPU does not decode {sequence.codec} of {sequence.bits} bit")
@@ -109,6 +119,9 @@ class _Origin:
     corrupt: bool
 
 
+_UNKNOWN = _Origin(None, keyframe=False, corrupt=False)
+
+
 class NvDecoder:
     """Decodes one sequence of one camera on NVDEC; implements `ports.Decoder`."""
 
@@ -130,34 +143,44 @@ class NvDecoder:
         self.pool = SurfacePool(request.gpu, self._stream, self._layout, request.camera, POOL_LIMIT)
         self._number = 0
         self._inside: OrderedDict[int, _Origin] = OrderedDict()
+        self._latency = _latency(sequence)
         self._decoder = self._open_decoder()
 
     @property
     def latency(self) -> str:
         """Return the decoder's latency mode."""
-        return "NATIVE" if self._sequence.reorders else "LOW"
+        return self._latency
 
     def decode(self, packet: VideoPacket | None) -> list[DecodedFrame]:
         """Return the frames that `packet` (None to flush) completes; all are on their way into their surfaces."""
-        if self._decoder is None:
-            raise SourceError(self._request.camera, SourceErrorCode.ENDED, "the decoder is closed")
         whole = None if packet is None else self._packets.complete(packet)
         data = self._nvc.PacketData()  # empty: the end of the stream
         if whole is not None:
             data.bsl_data, data.bsl = whole.buffer_ptr, whole.buffer_size
             data.pts = self._remember(whole)
             data.decode_flag = int(self._nvc.VideoPacketFlag.ENDOFPICTURE)
-        try:
-            frames = self._decoder.Decode(data)  # has read `whole`, which lives until here, when it returns
-        except _errors(self._nvc) as exc:
-            raise DeviceError(f"NVDEC: {self._sequence}: {_first_line(exc)}") from exc
-        return [self._keep(frame) for frame in frames]
+        frames = self._decoded(data)  # has read `whole`, which lives until here, when it returns
+        if whole is not None and not frames and self._number == 1 and self._latency == "ZERO":
+            # it does not give the frame at once all the same, and later ones would get the times of others
+            logger.info("camera %s: NVDEC holds frames back whatever it is told", self._request.camera)
+            self._latency = "LOW"
+            self._decoder = self._open_decoder()
+            frames = self._decoded(data)
+        return [self._keep(frame, origin) for frame, origin in zip(frames, self._origins(frames), strict=True)]
 
     def close(self) -> None:
         """Release the decoder; surfaces that are held stay valid. May be called twice."""
         if self._decoder is not None:
             self._decoder = None
             self.pool.close()
+
+    def _decoded(self, data: object) -> Sequence[_NativeFrame]:
+        if self._decoder is None:
+            raise SourceError(self._request.camera, SourceErrorCode.ENDED, "the decoder is closed")
+        try:
+            return tuple(self._decoder.Decode(data))
+        except _errors(self._nvc) as exc:
+            raise DeviceError(f"NVDEC: {self._sequence}: {_first_line(exc)}") from exc
 
     def _open_decoder(self) -> _NativeDecoder:
         nvc, gpu = self._nvc, self._request.gpu
@@ -184,7 +207,17 @@ class NvDecoder:
             self._inside.popitem(last=False)
         return self._number
 
-    def _keep(self, frame: _NativeFrame) -> DecodedFrame:
+    def _origins(self, frames: Sequence[_NativeFrame]) -> list[_Origin]:
+        """Return what is known of frames that came out together, and forget it."""
+        numbers = [frame.getPTS() for frame in frames]
+        if self._latency == "ZERO" and frames and not all(number in self._inside for number in numbers):
+            # They are those of the newest packets: nothing was held back, so older ones gave none and never will.
+            newest = list(self._inside.values())[-len(frames) :]
+            self._inside.clear()
+            return [_UNKNOWN] * (len(frames) - len(newest)) + newest
+        return [self._inside.pop(number, _UNKNOWN) for number in numbers]
+
+    def _keep(self, frame: _NativeFrame, origin: _Origin) -> DecodedFrame:
         self._check(frame)
         taken = self.pool.take()
         if taken is None:
@@ -193,7 +226,6 @@ class NvDecoder:
             )
         surface, memory = taken
         self._copy(frame, memory, surface)
-        origin = self._inside.pop(frame.getPTS(), _Origin(None, keyframe=False, corrupt=False))
         return DecodedFrame(
             data=surface,
             size_wh=surface.size_wh,
@@ -224,6 +256,14 @@ class NvDecoder:
         if tuple(frame.shape) != expected or frame.format != pixel_format or offset != self._layout.chroma_offset:
             found = f"{frame.format} {tuple(frame.shape)}, chroma at {offset}"
             raise DeviceError(f"NVDEC: found {found}, expected {pixel_format} {expected}, {self._layout.chroma_offset}")
+
+
+def _latency(sequence: VideoSequence) -> str:
+    """Return the mode that gives a sequence's frames in their order, and soonest."""
+    if sequence.reorders:
+        return "NATIVE"
+    # Only H.264 leaves it open how many frames are reordered. Of AV1 `ZERO` would also give frames that are not shown.
+    return "ZERO" if sequence.held_back and sequence.codec == "h264" else "LOW"
 
 
 def _errors(nvc: ModuleType) -> tuple[type[Exception], ...]:

@@ -6,6 +6,7 @@ Sources of the few bits read here: ITU-T H.264 table 7-1, ITU-T H.265 table 7-1,
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
@@ -17,18 +18,22 @@ from vision_line.devices.cpu.orientation import UPRIGHT
 from vision_line.devices.cuda.context import GpuContext
 from vision_line.errors import SourceError, SourceErrorCode
 from vision_line.frames import Colour
-from vision_line.ports import EncodedVideo, VideoPacket
+from vision_line.ports import DecodedFrame, EncodedVideo, VideoPacket
+from vision_line.sequence_parameters import Bits, read_h264_sequence, read_h265_sequence
 
 if TYPE_CHECKING:
     from av.video.format import VideoFormat
 
 _START_CODE = b"\x00\x00\x01"
 _H264_SPS = frozenset({7, 15})
+_H264_IDR = 5
 _H264_LAST_SLICE = 5
 _H265_SPS = 33
 _H265_LAST_SLICE = 31
 _AV1_SEQUENCE_HEADER = 1
 _AV1_FRAMES = frozenset({3, 6})  # frame header, frame
+
+_LATE_FRAMES = 8  # more than a decoder holds back at once for a moment
 
 _TO_ANNEX_B = {"h264": "h264_mp4toannexb", "hevc": "hevc_mp4toannexb"}
 
@@ -44,6 +49,9 @@ class VideoSequence:
     reorders: bool  # frames are not coded in the order of display, as the stream itself says
     colour: Colour
     turned: bool = False  # people see its frames turned
+    has_fields: bool = False  # pictures may be coded as two fields, half of the lines each
+    crops_before: bool = False  # what people see begins right of what is coded, or below
+    held_back: bool = False  # a decoder gave its frames late, though it reorders none
 
     def __str__(self) -> str:
         width, height = self.size_wh
@@ -63,9 +71,13 @@ def sequence_headers(data: bytes, codec: str) -> bytes:
     """
     if codec == "av1":
         return b"".join(_av1_headers(data))
+    return b"".join(_parameter_sets(data, codec))
+
+
+def _parameter_sets(data: bytes, codec: str) -> Iterator[bytes]:
+    """Yield the sequence parameter sets in a frame's data in Annex B form, as NAL units; other codecs have none."""
     if codec not in ("h264", "hevc"):
-        return b""
-    found = []
+        return
     start = data.find(_START_CODE)
     while start >= 0 and start + 3 < len(data):
         header = data[start + 3]
@@ -75,9 +87,22 @@ def sequence_headers(data: bytes, codec: str) -> bytes:
         following = data.find(_START_CODE, start + 3)
         if kind in _H264_SPS if codec == "h264" else kind == _H265_SPS:
             # the zeros before a start code belong to it, not to the parameter set: its last byte is never zero
-            found.append(data[start + 3 : following if following >= 0 else len(data)].rstrip(b"\x00"))
+            yield data[start + 3 : following if following >= 0 else len(data)].rstrip(b"\x00")
         start = following
-    return b"".join(found)
+
+
+def begins_anew(data: bytes) -> bool:
+    """Whether an H.264 frame in Annex B form is an IDR picture: a decoder that gets it first lacks nothing.
+
+    Keyframes are also those from which on an image is renewed part by part.
+    """
+    start = data.find(_START_CODE)
+    while start >= 0 and start + 3 < len(data):
+        kind = data[start + 3] & 0x1F
+        if _is_slice(kind, "h264"):
+            return kind == _H264_IDR
+        start = data.find(_START_CODE, start + 3)
+    return False
 
 
 def _is_slice(kind: int, codec: str) -> bool:
@@ -126,6 +151,7 @@ class SequenceWatch:
         self._steps_back = 0
         self._newest: int | None = None
         self.reorders = False  # whether timestamps went back more than once between two keyframes
+        self.went_back = False  # whether they ever did, but at a keyframe
 
     def note(self, packet: VideoPacket) -> bool:
         """Take the next packet in coded order; return whether it begins another sequence than the last that was seen.
@@ -145,9 +171,28 @@ class SequenceWatch:
             self._steps_back = 0
         elif packet.pts is not None and self._newest is not None and packet.pts < self._newest:
             self._steps_back += 1
+            self.went_back = True
             self.reorders = self.reorders or self._steps_back > 1
         if packet.pts is not None:
             self._newest = packet.pts
+
+
+class DelayWatch:
+    """Watches whether one decoder gives frames later than their packets, as one that may reorder them does."""
+
+    def __init__(self) -> None:
+        """Begin with a decoder that has given none."""
+        self._late = 0
+
+    @property
+    def is_late(self) -> bool:
+        """Return whether its latest frames all were late: after a moment's delay no frame is."""
+        return self._late >= _LATE_FRAMES
+
+    def note(self, packet: VideoPacket | None, frame: DecodedFrame) -> None:
+        """Take a frame that came out when `packet` went in, None: of a flush. Without times nothing is noticed."""
+        if packet is not None and packet.pts is not None and frame.pts_s is not None:
+            self._late = self._late + 1 if frame.pts_s < float(packet.pts * packet.time_base) else 0
 
 
 def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> VideoSequence:
@@ -173,6 +218,7 @@ def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> Vid
     if not frames:
         raise SourceError(camera, SourceErrorCode.CORRUPT, "there is no frame where one should begin")
     frame, codec = frames[0], codec_of(stream)
+    has_fields, crops_before = _read_parameter_sets(SelfContained(camera, stream).complete(packet), codec)
     return VideoSequence(
         codec=codec,
         size_wh=(frame.width, frame.height),
@@ -181,7 +227,28 @@ def read_sequence(camera: str, stream: EncodedVideo, packet: VideoPacket) -> Vid
         reorders=bool(reader.has_b_frames),
         colour=describe_colour(frame, codec),
         turned=_is_turned(stream, packet, codec),
+        has_fields=has_fields or frame.interlaced_frame,
+        crops_before=crops_before,
     )
+
+
+def _read_parameter_sets(packet: VideoPacket, codec: str) -> tuple[bool, bool]:
+    """Return whether there may be fields, and whether frames are cropped on the left or above, by the keyframe's sets.
+
+    FFmpeg says of its frames only what they are after that. What cannot be read says no.
+    """
+    has_fields = crops_before = False
+    for unit in _parameter_sets(bytes(packet), codec):
+        try:
+            if codec == "h264":
+                h264 = read_h264_sequence(Bits(unit[1:]))
+                has_fields = has_fields or not h264.has_only_frames
+                crops_before = crops_before or h264.crops_before
+            else:
+                crops_before = crops_before or read_h265_sequence(Bits(unit[2:])).crops_before
+        except ValueError:
+            continue
+    return has_fields, crops_before
 
 
 def _is_turned(stream: EncodedVideo, packet: VideoPacket, codec: str) -> bool:
@@ -191,6 +258,8 @@ def _is_turned(stream: EncodedVideo, packet: VideoPacket, codec: str) -> bool:
     """
     context = stream.codec_context
     try:
+        if context.is_open:
+            context.flush_buffers()  # the decoder before, if it was this one, has come to its end
         return any(turn_of(frame, codec, packet) != UPRIGHT for frame in context.decode(packet) or context.decode(None))
     except av.FFmpegError:
         return False  # `read_sequence` reports it
