@@ -9,7 +9,7 @@ import numpy as np
 import openvino as ov
 from openvino.preprocess import PrePostProcessor
 
-from vision_line.devices.model.heads import HeadOutput, SegmentOutput
+from vision_line.devices.model.heads import HeadKind, HeadOutput, SegmentOutput
 from vision_line.devices.model.masks import COEFFICIENTS, MASK_STRIDE
 from vision_line.devices.model.model import Model
 from vision_line.devices.model.proof import Images
@@ -66,7 +66,16 @@ class OpenVino:
                 _with_interleaved_input(network), "CPU", self._config | _execution(model, low_precision, precision)
             )
         except RuntimeError as exc:
-            raise DeviceError(f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}") from exc
+            raise DeviceError(
+                f"cpu: OpenVINO cannot compile {path} at {shape} (h, w): {last_line(exc)}{_remedy(model)}"
+            ) from exc
+
+
+def _remedy(model: Model) -> str:
+    """Return what to do about a model of a kind that OpenVINO 2026.4 does not compile, as an end of a sentence."""
+    if model.head is HeadKind.END2END_SEG:
+        return "; export it with nms=None (the default), which leaves it to vision-line to choose among the detections"
+    return ""
 
 
 def outputs_of(request: ov.InferRequest, *, segments: bool) -> Outputs:

@@ -143,7 +143,11 @@ class HeadDecoder:
         return found, places[-COEFFICIENTS:].take(rows, axis=1).T
 
     def _decode_yolov8(self, output: Output) -> tuple[Detections, Rows]:
-        """Return the detections and which of the output's columns they are."""
+        """Return the detections and which of the output's columns they are; a box without extent is none.
+
+        What trains sides as plain numbers (v26) may put an edge beyond the opposite one. OpenCV takes such a box, whose
+        area is negative, to cover all others: it must not meet them.
+        """
         classes = len(self.score_floor)
         best = np.maximum.reduce(split_rows(output, classes)[0])
         _check_numbers(best)
@@ -156,7 +160,7 @@ class HeadDecoder:
         scores, numbers = split_rows(candidates, classes)
         class_id: ClassIds = scores.argmax(axis=0).astype(np.int32) if numbers is None else _class_ids(numbers, classes)
         found = Detections(_to_xyxy(candidates[:BOX_ROWS]), score, class_id)
-        wanted = score > self.score_floor[class_id]
+        wanted = (score > self.score_floor[class_id]) & (np.minimum.reduce(candidates[2:BOX_ROWS]) > 0)
         if not np.logical_and.reduce(wanted):
             found, rows = found[wanted], rows[wanted]
         kept = suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)
@@ -258,8 +262,8 @@ def suppress(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float, limit: 
     """Return the rows that survive, highest score first (ties: lower row first), at most `limit` as by `limited`.
 
     Non-maximum suppression per class, with the result of the plain greedy loop. A box goes when a surviving box of its
-    class with a higher score overlaps it by more than `iou`. Scores are above 0. Of empty boxes, which lie nowhere, one
-    of a class may be left.
+    class with a higher score overlaps it by more than `iou`. Scores are above 0, and so are the boxes' sides, but for
+    what rounding makes of the smallest: of boxes without extent one of a class may be left.
     """
     if len(score) <= BLOCK:
         return limited(_survivors(xyxy, score, class_id, iou), class_id, limit)

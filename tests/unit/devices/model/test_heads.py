@@ -51,6 +51,20 @@ def test_floors_are_kept_for_each_class() -> None:
     assert (found.class_id.tolist(), found.xyxy.tolist()) == ([1], [[86, 6, 94, 14]])
 
 
+@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32), st.integers(0, 4))
+def test_boxes_without_extent_are_none_and_cover_nothing(n: int, turned: int, seed: int, empty: int) -> None:
+    """Sides of 0 or below, as an untrained head of v26 has them, change nothing about what else is found."""
+    output, without = _raw(n, 3, seed), _raw(turned, 3, seed + 1)
+    without[2:4] *= [[[-1], [1]], [[1], [-1]], [[-1], [-1]], [[0], [1]], [[0], [0]]][empty]
+    without[4:] += 1  # with the highest scores
+    decoder = HeadDecoder(HeadKind.YOLOV8, class_floors(3, 0.1), 0.5)
+
+    both, alone = decoder.decode(np.concatenate([without, output], axis=1)), decoder.decode(output)
+
+    assert both.xyxy.tolist() == alone.xyxy.tolist()
+    assert (both.score.tolist(), both.class_id.tolist()) == (alone.score.tolist(), alone.class_id.tolist())
+
+
 def test_end_to_end_outputs_are_only_filtered() -> None:
     """Rows above the floor come back as they are, highest score first; overlaps stay, padding rows go."""
     output = np.array(
