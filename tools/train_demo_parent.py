@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from vision_line.cores import usable_cores
 from vision_line.simulator.labelled_images import write_dataset
 
 
@@ -81,7 +82,7 @@ def _use_all_cores(_: Any) -> None:
     """Undo Ultralytics' limit of cores - 1, which halves a two-core machine."""
     import torch
 
-    torch.set_num_threads(os.cpu_count() or 1)
+    torch.set_num_threads(usable_cores())  # more than that wait for each other, each tenfold as long
 
 
 def _predict_in_bfloat16(trainer: Any) -> None:

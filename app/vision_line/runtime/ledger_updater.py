@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from vision_line.cores import usable_cores
 from vision_line.frames import CoverageMinute, NotInspected
 from vision_line.inspection.coverage.ledger import CoverageLedger
 from vision_line.inspection.coverage.minutes import CameraCounts
@@ -29,7 +29,6 @@ TRIES = 5
 #: coming: the process was stopped, or starved.
 LATE_S = 1.0
 IDLE_SHARE = 0.25
-CORES = os.cpu_count() or 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +45,7 @@ class Pulse:
 
     def __init__(self, period_s: float) -> None:
         self._period_s = period_s
+        self._cores = usable_cores()
         self._last_s = time.monotonic()
         self._cpu_s = time.process_time()
 
@@ -58,7 +58,7 @@ class Pulse:
         now_s, cpu_s = time.monotonic(), time.process_time()
         since_s, used_s = self._last_s, cpu_s - self._cpu_s
         self._last_s, self._cpu_s = now_s, cpu_s
-        return (since_s, now_s) if was_paused(now_s - since_s, used_s, self._period_s, CORES) else None
+        return (since_s, now_s) if was_paused(now_s - since_s, used_s, self._period_s, self._cores) else None
 
 
 def was_paused(passed_s: float, cpu_s: float, period_s: float, cores: int) -> bool:
