@@ -28,7 +28,7 @@ def number_step(last: int | None, number: int) -> NumberStep:
     """Return what lies between the numbers of two triggers, of which the second is not the first one repeated."""
     if last is None:
         return NumberStep()
-    width = _WIDTHS[0] if last < _WIDTHS[0] else _WIDTHS[1]
+    width = _WIDTHS[0] if max(last, number) < _WIDTHS[0] else _WIDTHS[1]
     step = number - last
     if step <= 0 and last >= width - _NEAR and number < _NEAR:
         step += width

@@ -6,10 +6,12 @@ from __future__ import annotations
 import gc
 import io
 from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import av
+import cv2
 import numpy as np
 import pytest
 
@@ -137,6 +139,18 @@ def test_full_range_formats_need_no_flag() -> None:
     frame = av.VideoFrame(64, 48, "yuvj420p")
 
     assert describe_colour(frame, "h264").range is ColourRange.FULL
+
+
+@pytest.mark.parametrize("levels", [np.uint8, np.uint16])
+def test_grey_tiffs_have_all_their_levels(levels: type[np.unsignedinteger[Any]], tmp_path: Path) -> None:
+    """FFmpeg does not say that they do, and what is darker than 16 or brighter than 235 would be gone."""
+    grey = np.linspace(0, np.iinfo(levels).max, 64).astype(levels)
+    cv2.imwrite(str(tmp_path / "grey.tiff"), np.tile(grey, (48, 1)))
+    with av.open(str(tmp_path / "grey.tiff")) as container:
+        stream = container.streams.video[0]
+        frame = next(container.decode(stream))
+
+        assert describe_colour(frame, stream.codec_context.name).range is ColourRange.FULL
 
 
 def test_an_override_wins() -> None:

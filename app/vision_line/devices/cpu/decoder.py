@@ -56,12 +56,13 @@ _RANGES = {int(ColorRange.MPEG): ColourRange.LIMITED, int(ColorRange.JPEG): Colo
 def describe_colour(frame: av.VideoFrame, codec: str) -> Colour:
     """Return how to read `frame`: what it says, else the rule.
 
-    The rule: MJPEG is BT.601 full range (JFIF); `yuvj*` formats are full range; otherwise limited range, and BT.709
-    from 720 lines on, BT.601 below. A description that the rule had to complete is `assumed`.
+    The rule: MJPEG (JFIF) and TIFF, whose grey levels FFmpeg leaves undescribed, are BT.601 full range; `yuvj*` formats
+    are full range; otherwise limited range, and BT.709 from 720 lines on, BT.601 below. A description that the rule had
+    to complete is `assumed`.
     """
     matrix = _MATRICES.get(int(frame.colorspace))
     value_range = _RANGES.get(int(frame.color_range))
-    if codec == "mjpeg":
+    if codec in ("mjpeg", "tiff"):
         return Colour(matrix or ColourMatrix.BT601, value_range or ColourRange.FULL)
     if value_range is None and frame.format.name.startswith("yuvj"):
         value_range = ColourRange.FULL

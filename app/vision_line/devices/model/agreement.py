@@ -22,6 +22,8 @@ from vision_line.devices.model.heads import (
     Output,
     SegmentOutput,
     class_floors,
+    corners_of,
+    ordered,
     split_rows,
 )
 from vision_line.devices.model.masks import COEFFICIENTS, Coefficients, sampled_logits
@@ -422,13 +424,16 @@ def _places(kind: HeadKind, classes: int, output: HeadOutput) -> tuple[Boxes, ND
     if isinstance(output, SegmentOutput):
         output = output.places[:, :-COEFFICIENTS] if kind.is_end2end else output.places[:-COEFFICIENTS]
     if kind is HeadKind.END2END_OBB:
-        return _listed(output[:, [0, 1, 2, 3, 6, 4, 5]], classes)
+        rows = output[:, [0, 1, 2, 3, 6, 4, 5]]
+        rows[:, 2:4] = np.abs(rows[:, 2:4])
+        return _listed(rows, classes)
     if kind is HeadKind.YOLOV8_OBB:
-        return output[[0, 1, 2, 3, -1]].T, output[BOX_ROWS:-1].T
+        boxes = output[[0, 1, 2, 3, -1]].T
+        boxes[:, 2:4] = np.abs(boxes[:, 2:4])
+        return boxes, output[BOX_ROWS:-1].T
     if kind.is_end2end:
-        return _listed(output, classes)
-    centre, half = output[:2], output[2:4] / 2
-    boxes = np.concatenate([centre - half, centre + half]).T
+        return _listed(np.concatenate([ordered(output[:, :4]), output[:, 4:]], axis=1), classes)
+    boxes = corners_of(output[:BOX_ROWS])
     scores, numbers = split_rows(output, classes)
     if numbers is None:
         return boxes, scores.T

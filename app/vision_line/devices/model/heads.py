@@ -41,6 +41,9 @@ _BEST_CLASS_FROM = 8
 #: Boxes that are compared each with each; more are taken in blocks, best first, until there are enough.
 BLOCK = 256
 
+#: No box of an image reaches so far, in pixels; beyond it classes would run into each other.
+FARTHEST = np.float32(1e6)
+
 _SCORE_ROW, _CLASS_ROW, _BEST_CLASS_ROWS = 4, 5, 6
 
 Mask = NDArray[np.bool_]
@@ -143,11 +146,7 @@ class HeadDecoder:
         return found, places[-COEFFICIENTS:].take(rows, axis=1).T
 
     def _decode_yolov8(self, output: Output) -> tuple[Detections, Rows]:
-        """Return the detections and which of the output's columns they are; a box without extent is none.
-
-        What trains sides as plain numbers (v26) may put an edge beyond the opposite one. OpenCV takes such a box, whose
-        area is negative, to cover all others: it must not meet them.
-        """
+        """Return the detections and which of the output's columns they are; a box without extent is none."""
         classes = len(self.score_floor)
         best = np.maximum.reduce(split_rows(output, classes)[0])
         _check_numbers(best)
@@ -159,8 +158,8 @@ class HeadDecoder:
         score: Scores = best[rows]
         scores, numbers = split_rows(candidates, classes)
         class_id: ClassIds = scores.argmax(axis=0).astype(np.int32) if numbers is None else _class_ids(numbers, classes)
-        found = Detections(_to_xyxy(candidates[:BOX_ROWS]), score, class_id)
-        wanted = (score > self.score_floor[class_id]) & (np.minimum.reduce(candidates[2:BOX_ROWS]) > 0)
+        found = Detections(corners_of(candidates[:BOX_ROWS]), score, class_id)
+        wanted = (score > self.score_floor[class_id]) & (np.minimum.reduce(np.abs(candidates[2:BOX_ROWS])) > 0)
         if not np.logical_and.reduce(wanted):
             found, rows = found[wanted], rows[wanted]
         kept = suppress(found.xyxy, found.score, found.class_id, self.nms_iou, self.max_detections)
@@ -204,11 +203,12 @@ class HeadDecoder:
         rows = np.flatnonzero(output[:, 4] > self.score_floor[class_id])
         rows = limited(rows[np.argsort(-output[rows, 4], kind="stable")], class_id, self.max_detections)
         _check_numbers(output[rows, :4])
-        return Detections(output[rows, :4].copy(), output[rows, 4].copy(), class_id[rows]), rows
+        return Detections(ordered(output[rows, :4]), output[rows, 4].copy(), class_id[rows]), rows
 
 
 def _with_extent(boxes: RotatedBoxes, score: Scores, class_id: ClassIds) -> tuple[RotatedBoxes, Scores, ClassIds]:
     _check_numbers(boxes)
+    boxes = np.concatenate([boxes[:, :2], np.abs(boxes[:, 2:4]), boxes[:, 4:]], axis=1)  # the reason of `corners_of`
     extended = (boxes[:, 2:4] > 0).all(axis=1)
     return boxes[extended], score[extended], class_id[extended]
 
@@ -241,10 +241,21 @@ def _check_numbers(values: Output) -> None:
         raise RunError("the engine returned scores, boxes or classes that are not numbers")
 
 
-def _to_xyxy(xywh: Output) -> Boxes:
-    """Return (4, n) centres and sizes as (n, 4) corners."""
-    centre, half = xywh[:2], xywh[2:] / 2
+def corners_of(xywh: Output) -> Boxes:
+    """Return (4, n) centres and sizes as (n, 4) corners, the lower ones first.
+
+    A head that learned edges as plain numbers (v26) may put one beyond its opposite, by a hair where a defect is as
+    thin: its size is negative. The box between them is what it found; OpenCV would take one of negative area to cover
+    all others.
+    """
+    centre, half = xywh[:2], np.abs(xywh[2:]) / 2
     return np.concatenate([centre - half, centre + half]).T.copy()
+
+
+def ordered(corners: Boxes) -> Boxes:
+    """Return corners (n, 4), a copy, with the lower ones first, for the reason of `corners_of`."""
+    first, second = corners[:, :2], corners[:, 2:]
+    return np.concatenate([np.minimum(first, second), np.maximum(first, second)], axis=1)
 
 
 def class_floors(classes: int, floor: float | Scores) -> Scores:
@@ -298,8 +309,9 @@ def _survivors(xyxy: Boxes, score: Scores, class_id: ClassIds, iou: float) -> Ro
     """Return which of a block's boxes survive each other, highest score first.
 
     OpenCV compares all with all that survive, so it takes only blocks. It keeps classes apart by shifting their boxes,
-    in double precision: nothing is lost.
+    in double precision: nothing is lost of boxes within `FARTHEST`.
     """
+    xyxy = np.minimum(np.maximum(xyxy, -FARTHEST), FARTHEST)  # half the time of `clip`
     xywh = xyxy - xyxy.min(initial=0.0)  # it shifts by the largest coordinate: enough where none is below 0
     xywh[:, 2:] = xyxy[:, 2:] - xyxy[:, :2]
     kept = cv2.dnn.NMSBoxesBatched(xywh.tolist(), score.tolist(), class_id.tolist(), 0.0, iou)

@@ -70,11 +70,12 @@ class EventTracker:
     threshold. Missed observations do not end it: it ends (END, once) when the belt must have carried it out of view,
     or when it was not observed for a while. An unconfirmed defect gives no event.
 
-    Verdict: reject when two observations (one, with `min_hits` 1) reach the class's `reject_threshold`, so that a
+    Verdict: reject when two observations (one, with `min_hits` 1) reach their class's `reject_threshold`, so that a
     single high score rejects nothing. Accept while all scores stay below the class's `warn_threshold`, where there is
-    one; otherwise warn. It never falls. A class of `accept_classes` is accepted whatever its scores, and hides no other
-    class on its spot. UPDATE reports a higher verdict or a markedly better observation, with its frame. The class is
-    fixed at NEW: the one with the highest sum of scores by then.
+    one; otherwise warn. It never falls. A class of `accept_classes` is accepted whatever its scores. The event's own
+    class counts, and each other that was observed twice on its spot: a milder class hides no severer one. UPDATE
+    reports a higher verdict or a markedly better observation, with its frame. The class is fixed at NEW: the one with
+    the highest sum of scores by then.
     """
 
     def __init__(
@@ -306,9 +307,12 @@ class EventTracker:
     def _verdict_of(self, defect: _Defect) -> Verdict:
         if defect.verdict is Verdict.REJECT:
             return Verdict.REJECT
-        needed, counted = min(2, self._min_hits), {defect.class_id: defect.scores[defect.class_id]}
-        if defect.class_id in self._harmless:
-            counted |= {each: scores for each, scores in defect.scores.items() if len(scores) >= needed}
+        needed = min(2, self._min_hits)
+        counted = {
+            each: scores
+            for each, scores in defect.scores.items()
+            if each == defect.class_id or (len(scores) >= needed and each not in self._harmless)
+        }
         if any(len(scores) >= needed and scores[needed - 1] >= self._reject[each] for each, scores in counted.items()):
             return Verdict.REJECT
         return (

@@ -191,15 +191,21 @@ class BeltTracker:
             step.observed.append((track, index))
         self._count_misses(matches, belt_xy)
         step.ended.extend(self._drop(self._ended(at_s)))
+        hit = {track.number for track, index in step.observed if rows[index].is_hit}
         for index, row in enumerate(rows):
             if index in matches:
                 continue
             original = next((track for track, seen in step.observed if row.overlap(rows[seen]) >= SAME_SPOT_IOU), None)
             if original is not None:
                 original.vote(row.class_id, row.score)
+                if row.is_hit and original.number not in hit:
+                    # the matched row is of a class whose threshold it does not reach: the spot was hit all the same
+                    original.hits += 1
+                    hit.add(original.number)
                 step.duplicate_hits.append((original, index))
             elif row.is_hit:
                 step.observed.append((self._start(row, belt_xy, at_s), index))
+                hit.add(step.observed[-1][0].number)
         return step
 
     def _start(self, row: DetectionRow, belt_xy: tuple[float, float], at_s: float) -> Track:

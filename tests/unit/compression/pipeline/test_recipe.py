@@ -165,7 +165,9 @@ def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
         load_recipe(path)
 
 
-@pytest.mark.parametrize("name", ["bsdata", "controls", "deeppcb", "deeppcb-tiles", "demo", "reviewed"])
+@pytest.mark.parametrize(
+    "name", ["bsdata", "controls", "deeppcb", "deeppcb-tiles", "demo", "demo-controls", "reviewed"]
+)
 def test_shipped_recipes_are_valid(name: str) -> None:
     """Paths come from options."""
     loaded = load_recipe(SHIPPED / f"{name}.toml", Path("parent.pt"), Path("data.yaml"))

@@ -51,18 +51,34 @@ def test_floors_are_kept_for_each_class() -> None:
     assert (found.class_id.tolist(), found.xyxy.tolist()) == ([1], [[86, 6, 94, 14]])
 
 
-@given(st.integers(1, 60), st.integers(1, 60), st.integers(0, 2**32), st.integers(0, 4))
-def test_boxes_without_extent_are_none_and_cover_nothing(n: int, turned: int, seed: int, empty: int) -> None:
-    """Sides of 0 or below, as an untrained head of v26 has them, change nothing about what else is found."""
-    output, without = _raw(n, 3, seed), _raw(turned, 3, seed + 1)
-    without[2:4] *= [[[-1], [1]], [[1], [-1]], [[-1], [-1]], [[0], [1]], [[0], [0]]][empty]
-    without[4:] += 1  # with the highest scores
-    decoder = HeadDecoder(HeadKind.YOLOV8, class_floors(3, 0.1), 0.5)
+@pytest.mark.parametrize("kind", [HeadKind.YOLOV8, HeadKind.END2END])
+@pytest.mark.parametrize("turned", [(-1, 1), (1, -1), (-1, -1)])
+@given(n=st.integers(1, 60), seed=st.integers(0, 2**32))
+def test_edges_the_wrong_way_round_are_put_in_order(kind: HeadKind, turned: tuple[int, int], n: int, seed: int) -> None:
+    """A box is what lies between its edges: it is found, and covers no more than that."""
+    output = _raw(n, 3, seed)
+    swapped = output.copy()
+    swapped[2:4, ::2] *= np.array(turned, np.float32)[:, None]
+    decoder = HeadDecoder(kind, class_floors(3, 0.1), 0.5)
 
-    both, alone = decoder.decode(np.concatenate([without, output], axis=1)), decoder.decode(output)
+    both = [decoder.decode(each if kind is HeadKind.YOLOV8 else _listed(each)) for each in (swapped, output)]
 
-    assert both.xyxy.tolist() == alone.xyxy.tolist()
-    assert (both.score.tolist(), both.class_id.tolist()) == (alone.score.tolist(), alone.class_id.tolist())
+    assert both[0].xyxy.tolist() == both[1].xyxy.tolist()
+    assert (both[0].score.tolist(), both[0].class_id.tolist()) == (both[1].score.tolist(), both[1].class_id.tolist())
+
+
+def _listed(raw: Output) -> Output:
+    """Return columns of sizes and three scores as the rows of a head that has nothing left to suppress."""
+    xywh, scores = raw[:4], raw[4:]
+    corners = np.concatenate([xywh[:2] - xywh[2:] / 2, xywh[:2] + xywh[2:] / 2])
+    return np.concatenate([corners, scores.max(axis=0)[None], scores.argmax(axis=0)[None]]).astype(np.float32).T
+
+
+def test_a_box_without_extent_is_none() -> None:
+    """One that lies nowhere covers nothing either."""
+    output = np.array([[10, 10], [10, 10], [0, 8], [8, 8], [0.9, 0.8]], np.float32)
+
+    assert HeadDecoder(HeadKind.YOLOV8, class_floors(1, 0.1), 0.5).decode(output).xyxy.tolist() == [[6, 6, 14, 14]]
 
 
 def test_end_to_end_outputs_are_only_filtered() -> None:

@@ -116,3 +116,12 @@ def test_classes_do_not_suppress_each_other() -> None:
     kept = suppress(xyxy, np.array([0.5, 0.9, 0.7], np.float32), np.array([0, 1, 0], np.int32), 0.5, 300)
 
     assert kept.tolist() == [1, 2]
+
+
+def test_a_box_beyond_all_images_brings_no_classes_together() -> None:
+    """One wild box of another class, and two of a class that are far from each other."""
+    xyxy = np.array([[0, 0, 10, 10], [300, 0, 310, 10], [0, 0, 1e13, 10]], np.float32)
+
+    kept = suppress(xyxy, np.array([0.9, 0.8, 0.5], np.float32), np.array([1, 1, 0], np.int32), 0.5, 300)
+
+    assert kept.tolist() == [0, 1, 2]

@@ -123,7 +123,7 @@ def test_both_layouts_give_the_same_boxes(kind: HeadKind) -> None:
             [50, 40, 30, 10, 0.9, 1, pi / 6],
             [90, 40, 30, 10, 0.2, 1, 0],
             [20, 20, 0, 9, 0.9, 2, 0],
-            [9, 9, 5, -4, 0.9, 0, 0],
+            [9, 9, 5, -4, 0.9, 0, 0],  # its edges are the wrong way round
         ],
         np.float32,
     )
@@ -134,8 +134,9 @@ def test_both_layouts_give_the_same_boxes(kind: HeadKind) -> None:
         output = np.concatenate([rows[:, :4].T, scores, rows[:, 6:].T])
     found = HeadDecoder(kind, class_floors(CLASSES, 0.25), 0.7).decode(output)
 
-    assert (found.score.tolist(), found.class_id.tolist()) == ([pytest.approx(0.9)], [1])
+    assert (found.score.tolist(), found.class_id.tolist()) == (pytest.approx([0.9, 0.9]), [1, 0])
     assert found.outlines is not None
+    np.testing.assert_allclose(found.xyxy[1], [6.5, 7, 11.5, 11])
     np.testing.assert_allclose(boxes_of(found.outlines)[0], rows[0, [0, 1, 2, 3, 6]], rtol=1e-5)
     half_wh = 15 * np.cos(pi / 6) + 5 * np.sin(pi / 6), 15 * np.sin(pi / 6) + 5 * np.cos(pi / 6)
     np.testing.assert_allclose(found.xyxy[0], [50 - half_wh[0], 40 - half_wh[1], 50 + half_wh[0], 40 + half_wh[1]])

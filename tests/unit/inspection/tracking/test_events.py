@@ -319,6 +319,55 @@ def test_two_classes_on_one_spot_are_one_defect() -> None:
     ]
 
 
+def _two_classes(
+    open_score: float, short_score: float, settings: dict[str, object], frames: int = 6
+) -> list[DefectEvent]:
+    """Show one spot on a belt as two classes at once."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings.model_validate(settings), 0.25)
+    events = []
+    for sequence in range(frames):
+        x = 100 + 20.0 * sequence
+        events += tracker.update(*_inspection(sequence, [(x, 100.0, open_score, 0), (x, 100.0, short_score, 1)]))
+    return events
+
+
+def test_a_class_below_its_threshold_takes_no_hits_from_another_on_its_spot() -> None:
+    """The box with the higher score is followed, and each frame has a hit all the same."""
+    lower: dict[str, object] = {"score_threshold": 0.3, "thresholds": {"open": 0.8}, "min_hits": 3}
+
+    (event,) = _two_classes(0.78, 0.36, lower, frames=3)
+
+    assert (event.phase, event.hits) == (EventPhase.NEW, 3)
+
+
+@pytest.mark.parametrize(
+    ("milder", "severer", "settings"),
+    [
+        (0.60, 0.58, {"reject_threshold": 0.5, "reject_thresholds": {"open": 0.9}}),
+        (0.96, 0.95, {"warn_thresholds": {"open": 0.99}, "reject_thresholds": {"open": 0.99}}),
+    ],
+)
+def test_a_milder_class_hides_no_severer_one_on_its_spot(
+    milder: float, severer: float, settings: dict[str, object]
+) -> None:
+    """The event is called by the class with more votes, and judged by each that was observed twice."""
+    events = _two_classes(milder, severer, settings)
+
+    assert (events[0].class_name, events[-1].verdict) == ("open", Verdict.REJECT)
+
+
+def test_one_look_of_a_severer_class_decides_nothing() -> None:
+    """As one bright observation of the event's own class rejects nothing."""
+    tracker = EventTracker("cam01", CLASSES, StreamSettings.model_validate({"reject_thresholds": {"open": 0.99}}), 0.25)
+    events = []
+    for sequence in range(6):
+        x = 100 + 20.0 * sequence
+        seen = [(x, 100.0, 0.9, 0), *([(x, 100.0, 0.89, 1)] if sequence == 2 else [])]
+        events += tracker.update(*_inspection(sequence, seen))
+
+    assert events[-1].verdict is Verdict.WARN
+
+
 def test_network_jitter_is_taken_out_by_the_stream_clock() -> None:
     """Frames that arrive in bursts are matched by the stream's own intervals."""
     tracker = EventTracker("cam01", CLASSES, StreamSettings())
