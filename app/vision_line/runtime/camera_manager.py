@@ -360,7 +360,14 @@ def _need(stream: Stream) -> Need:
     waits_s = stream.max_staleness_ms / 1000
     if _waits(stream):
         return Need(stream.inspection_gap_s, waits_s=waits_s, every_frame=True)
-    return Need(stream.inspection_gap_s, stream.needed_inspections, stream.dwell_s, waits_s, stream.inspect_fps)
+    return Need(
+        stream.inspection_gap_s,
+        stream.needed_inspections,
+        stream.dwell_s,
+        waits_s,
+        stream.inspect_fps,
+        repeats_s=0.0 if stream.may_stand_still else 2 * stream.frozen_after_s,
+    )
 
 
 def _pace(stream: Stream) -> RequiredRate:

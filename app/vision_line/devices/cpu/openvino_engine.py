@@ -73,7 +73,7 @@ class OpenVino:
 
 def _remedy(model: Model) -> str:
     """Return what to do about a model of a kind that OpenVINO 2026.4 does not compile, as an end of a sentence."""
-    if model.head is HeadKind.END2END_SEG:
+    if model.head in (HeadKind.END2END_OBB, HeadKind.END2END_SEG):
         return "; export it with nms=None (the default), which leaves it to vision-line to choose among the detections"
     return ""
 

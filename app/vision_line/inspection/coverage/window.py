@@ -20,6 +20,7 @@ class Need:
     dwell_s: float = inf
     waits_s: float = 0.0  # longest wait of a frame for a device slot (`max_staleness_ms`)
     cap_fps: float | None = None  # the camera's `inspect_fps`
+    repeats_s: float = 0.0  # longest time in which one image may have been inspected again and again unnoticed
     every_frame: bool = False  # a file that is not played in real time: it waits, so every whole frame is inspected
 
     @property
@@ -51,17 +52,20 @@ class InspectionWindow:
     def __init__(self, start_s: float, need: Need) -> None:
         """Start at `start_s`: no inspection is known, and parts come from then on."""
         self.need = need
-        self._inspected_s = deque([start_s], maxlen=need.inspections)
+        #: The window are the last `need.inspections` of these. The others take their places where the last ones turn
+        #: out to be of one image.
+        self._inspected_s = deque([start_s])
 
     def require(self, need: Need) -> None:
         """Use another need from now on."""
         self.need = need
-        self._inspected_s = deque(self._inspected_s, maxlen=need.inspections)
+        self._forget()
 
     @property
     def first_s(self) -> float:
         """The earliest inspection of the window: the next one decides about parts that came after it."""
-        return self._inspected_s[0]
+        known, wanted = self._inspected_s, self.need.inspections
+        return known[-wanted] if len(known) > wanted else known[0]
 
     @property
     def last_s(self) -> float:
@@ -70,13 +74,15 @@ class InspectionWindow:
 
     def uninspected_since(self, at_s: float, patience_s: float = 0.0) -> float | None:
         """Return since when the camera is not inspected if the next inspection is at `at_s`; None: it is."""
-        if at_s - self._inspected_s[0] > self.need.dwell_s + patience_s:
-            return self._inspected_s[0]
+        first_s = self.first_s
+        if at_s - first_s > self.need.dwell_s + patience_s:
+            return first_s
         return self._inspected_s[-1] if at_s - self._inspected_s[-1] > self.need.gap_s + patience_s else None
 
     def add(self, at_s: float) -> None:
         """Add an inspection; it is later than `last_s`."""
         self._inspected_s.append(at_s)
+        self._forget()
 
     def begin(self, at_s: float) -> None:
         """Drop all inspections and start at `at_s`."""
@@ -88,3 +94,10 @@ class InspectionWindow:
         while self._inspected_s and self._inspected_s[-1] >= at_s:
             self._inspected_s.pop()
         self._inspected_s.append(at_s)
+
+    def _forget(self) -> None:
+        """Keep a whole window before each moment from which on one image may have been inspected again and again."""
+        known, wanted = self._inspected_s, self.need.inspections
+        least_s = known[-1] - self.need.repeats_s
+        while len(known) > wanted and known[wanted] <= least_s:
+            known.popleft()

@@ -240,6 +240,40 @@ def test_frozen_frames_are_no_inspections() -> None:
     assert line.log.causes() == [("camera:FROZEN", 2.0, 6.25)]
 
 
+@settings(deadline=None, max_examples=60)
+@given(
+    before=st.lists(st.floats(0.1, 0.66), min_size=8, max_size=20),
+    repeats=st.lists(st.floats(0.05, 0.66), min_size=1, max_size=60),
+    lasts_s=st.floats(0.0, 10.0),
+    needed=st.integers(1, 3),
+)
+def test_a_frozen_camera_has_inspected_no_more_than_a_silent_one(
+    before: list[float], repeats: list[float], lasts_s: float, needed: int
+) -> None:
+    """Repeats of an image are no looks, and the looks before them are not forgotten for them."""
+    times = [sum(before[:number]) for number in range(1, len(before) + 1)]
+    shown = [times[-1] + sum(repeats[:number]) for number in range(1, len(repeats) + 1)]
+    found_s = shown[-1] + 0.01
+    again = [found_s + lasts_s + 3.0 + 0.5 * number for number in range(8)]
+    spans = []
+    for frozen in (True, False):
+        line = Line(need=Need(GAP_S, needed, 2.0, repeats_s=60.0))
+        for at_s in [*times, *(shown if frozen else [])]:
+            line.inspect(at_s)
+            line.tick(at_s)
+        state = CameraState.FROZEN if frozen else CameraState.STALE
+        line.state(found_s, state, since_s=times[-1] if frozen else None)
+        line.tick(found_s)
+        line.state(again[0], CameraState.RUNNING)
+        for at_s in again:
+            line.inspect(at_s)
+            line.tick(at_s)
+        rows = sorted(line.log.intervals.values(), key=lambda row: row.started_s)
+        spans.append((rows[0].started_s, rows[-1].ended_s))
+
+    assert spans[0] == spans[1]
+
+
 def test_a_frame_was_not_inspected_since_it_stood_still() -> None:
     """FROZEN is declared late; the interval and the minute before tell of the whole stand-still all the same."""
     line = Line()
