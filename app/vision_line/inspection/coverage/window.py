@@ -59,7 +59,7 @@ class InspectionWindow:
     def require(self, need: Need) -> None:
         """Use another need from now on."""
         self.need = need
-        self._forget()
+        self._remove_older()
 
     @property
     def first_s(self) -> float:
@@ -82,7 +82,7 @@ class InspectionWindow:
     def add(self, at_s: float) -> None:
         """Add an inspection; it is later than `last_s`."""
         self._inspected_s.append(at_s)
-        self._forget()
+        self._remove_older()
 
     def begin(self, at_s: float) -> None:
         """Drop all inspections and start at `at_s`."""
@@ -95,7 +95,7 @@ class InspectionWindow:
             self._inspected_s.pop()
         self._inspected_s.append(at_s)
 
-    def _forget(self) -> None:
+    def _remove_older(self) -> None:
         """Keep a whole window before each moment from which on one image may have been inspected again and again."""
         known, wanted = self._inspected_s, self.need.inspections
         least_s = known[-1] - self.need.repeats_s
