@@ -186,13 +186,21 @@ def _match_events(
     votes: defaultdict[str, Counter[Pass]] = defaultdict(Counter)
     classes: dict[str, str] = {}
     times = {camera: [frame.sent_utc for frame in frames] for camera, frames in sent.items()}
+    begun_before = {camera: _begun_before(truth) for camera, truth in truths.items()}
     for row in detections:
         classes[row.event_id] = row.class_name
-        votes[row.event_id].update(_hit(row, sent[row.camera], times[row.camera], truths[row.camera]))
+        place = sent[row.camera], times[row.camera], truths[row.camera], begun_before[row.camera]
+        votes[row.event_id].update(_hit(row, *place))
     return {event: (most[0][0], classes[event]) if (most := votes[event].most_common(1)) else None for event in classes}
 
 
-def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[float], truth: ClipTruth) -> Iterator[Pass]:
+def _hit(
+    row: LoggedDetection,
+    frames: Sequence[SentFrame],
+    times: Sequence[float],
+    truth: ClipTruth,
+    begun_before: Mapping[int, int],
+) -> Iterator[Pass]:
     position = bisect_right(times, row.arrived_utc) - 1
     # An arrival under load may be noted a frame late: the two frames before count too, the nearest defect wins.
     near = [
@@ -203,31 +211,30 @@ def _hit(row: LoggedDetection, frames: Sequence[SentFrame], times: Sequence[floa
     hits = [item for item in near if item[0] <= CENTRE_PX or _overlap(row.xyxy, item[1].xyxy)]
     if hits:
         _, box, frame = min(hits, key=lambda item: item[0])
-        yield Pass(row.camera, box.defect_id, _pass_number(box, frame, truth))
+        yield Pass(row.camera, box.defect_id, _pass_number(box, frame, begun_before))
 
 
-def _pass_number(box: TrueBox, frame: SentFrame, truth: ClipTruth) -> int:
+def _begun_before(truth: ClipTruth) -> dict[int, int]:
+    """Return for each defect in view at the loop's seam the first frame, from 0, that does not go on showing it."""
+    shown = [{box.defect_id for box in boxes} for boxes in truth.frames]
+    return {
+        defect_id: next((index for index, seen in enumerate(shown) if defect_id not in seen), len(shown))
+        for defect_id in shown[-1]
+    }
+
+
+def _pass_number(box: TrueBox, frame: SentFrame, begun_before: Mapping[int, int]) -> int:
     """Number a defect's passes; one that is in view at the loop's seam belongs to the loop it began in."""
-    began_before = _seen_since_start(box.defect_id, frame.position, truth)
-    return frame.loop - 1 if began_before else frame.loop
-
-
-def _seen_since_start(defect_id: int, index: int, truth: ClipTruth) -> bool:
-    """Whether the defect has been visible without a break since frame 0, and was so in the loop's last frame."""
-    seen = [any(s.defect_id == defect_id for s in boxes) for boxes in truth.frames[: index + 1]]
-    return all(seen) and any(s.defect_id == defect_id for s in truth.frames[-1])
+    return frame.loop - 1 if frame.position < begun_before.get(box.defect_id, 0) else frame.loop
 
 
 def _passes(camera: str, frames: Sequence[SentFrame], truth: ClipTruth) -> dict[Pass, tuple[float, float]]:
     """Return each pass with the UTC times of its first and last frame."""
     spans: dict[Pass, tuple[float, float]] = {}
-    numbers: dict[tuple[int, int], int] = {}
+    begun_before = _begun_before(truth)
     for frame in frames:
         for box in truth.frames[frame.position]:
-            key = (box.defect_id, frame.position)
-            if key not in numbers:
-                numbers[key] = 1 if _seen_since_start(*key, truth) else 0
-            one = Pass(camera, box.defect_id, frame.loop - numbers[key])
+            one = Pass(camera, box.defect_id, _pass_number(box, frame, begun_before))
             spans[one] = (spans.get(one, (frame.sent_utc, 0.0))[0], frame.sent_utc)
     return spans
 

@@ -20,7 +20,7 @@ from vision_line_compression.files import sha256_of
 from vision_line_compression.report.card import PARENTS, REPORT_FILE, ReportCard, ReportRow, RowKind
 
 #: Rows that may hold the float model that was quantized, the latest first.
-_FLOAT_ROWS = (RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.DISTILLED, RowKind.RECOVERED)
+_FLOAT_ROWS = (RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.DISTILLED, RowKind.RECOVERED, RowKind.PARENT)
 _ACCURACY_GATES = ("map50_95_drop", "map50_drop", "class_recall_drop", "miss_rate")
 _WITHIN_PARENT = "miss_rate_within_parent"
 

@@ -91,7 +91,13 @@ class CompressionSession:
             typer.echo(str(self.workspace.folder(stage) / name))
 
     def prune(self) -> None:
-        """Prune and recover; where nothing is pruned, train on."""
+        """Prune and recover; where nothing is pruned, train on.
+
+        Raises:
+            ConfigError: the recipe does neither.
+        """
+        if self.loaded.recipe.recover is None:
+            raise ConfigError(f"{self.recipe_file}: recover: is missing, so there is nothing to prune or train")
         if self.pipeline.chain is not None:
             self._require(self.pipeline.chain.plans[:1], "plan")
         self._ensure(self.pipeline.fine_tuned.checkpoint.after)

@@ -73,7 +73,9 @@ class CompressionPipeline:
 
     @cached_property
     def fine_tuned(self) -> TrainedModel:
-        """The pruned model after its fine-tuning; the parent after it where nothing is pruned."""
+        """The pruned model after its fine-tuning, or the parent after it; where there is none, the parent itself."""
+        if self._recipe.recover is None:
+            return self.start
         epochs = self.start.epochs + fine_tuning_epochs(self._recipe)
         if self.chain is None:
             return TrainedModel(fine_tune(self._context, "recover", self.start.checkpoint, None), epochs)
@@ -106,7 +108,8 @@ class CompressionPipeline:
             pruned, epochs = self.chain.pruned, self.start.epochs + sum(step.epochs for step in self._recipe.step)
             rows[RowKind.PRUNED] = TrainedModel(context.output(pruned, PRUNED), epochs)
             rows[RowKind.RECALIBRATED] = TrainedModel(context.output(pruned, RECALIBRATED), epochs)
-        rows[RowKind.RECOVERED] = self.fine_tuned
+        if self._recipe.recover is not None:
+            rows[RowKind.RECOVERED] = self.fine_tuned
         if self._recipe.distill is not None:
             rows[RowKind.DISTILLED] = self.distilled
         if self._chooses:
@@ -218,7 +221,9 @@ class CompressionPipeline:
             return RowKind.QUANTIZATION_AWARE
         if self._chooses:
             return RowKind.CHOSEN
-        return RowKind.RECOVERED if self._recipe.distill is None else RowKind.DISTILLED
+        if self._recipe.distill is not None:
+            return RowKind.DISTILLED
+        return RowKind.PARENT if self._recipe.recover is None else RowKind.RECOVERED
 
     @property
     def _chooses(self) -> bool:

@@ -236,8 +236,8 @@ class Recipe(GrowingModel):
     """What the model may cost and where channels may go; without it nothing is pruned, and the parent trains on."""
     step: tuple[StepSection, ...] = ()
     """Intermediate stops of progressive pruning."""
-    recover: RecoverSettings
-    """Training after pruning."""
+    recover: RecoverSettings | None = None
+    """Training after pruning; without it nothing is pruned, and where nothing else trains the parent is quantized."""
     teacher: TeacherSection | None = None
     """Training of a larger model, which then teaches."""
     distill: DistillSection | None = None
@@ -256,11 +256,26 @@ class Recipe(GrowingModel):
     """What it is compared with."""
 
     @model_validator(mode="after")
-    def _consistent(self) -> Recipe:
+    def _trained_again(self) -> Recipe:
+        """Let pass what is trained for as long as is known, and nothing that would stay as it was cut."""
+        for section in ("prune", "sparsify"):
+            if self.recover is None and getattr(self, section) is not None:
+                raise ValueError(f"{section}: what it takes from the network [recover] gives back, which is missing")
         try:
-            plan_epochs(self.recover, self.parent.epochs)
+            if self.recover is not None:
+                plan_epochs(self.recover, self.parent.epochs)
         except ValueError as exc:
             raise ValueError(f"recover.share: {exc}") from exc
+        if self.step and self.prune is None:
+            raise ValueError("step: stops on the way to [prune], which is missing")
+        if self.prune is not None:
+            _check_descent([*(step.budget for step in self.step), self.prune.budget])
+        if self.teacher is not None and (self.distill is None or self.distill.teacher != PARENT):
+            raise ValueError("teacher: is trained to teach in [distill], which is missing or names another teacher")
+        return self
+
+    @model_validator(mode="after")
+    def _measurable(self) -> Recipe:
         for key, own in (("score_threshold", "score"), ("nms_iou", "nms_iou")):
             if getattr(self.evaluate, key) is not None:
                 raise ValueError(
@@ -271,12 +286,6 @@ class Recipe(GrowingModel):
             raise ValueError(f"report.seeds: expected seeds that differ from each other and from seed = {self.seed}")
         if self.gates.corrupted_miss_rise is not None and not self.report.corrupted_images:
             raise ValueError("gates.corrupted_miss_rise: is measured on report.corrupted_images, expected some")
-        if self.step and self.prune is None:
-            raise ValueError("step: stops on the way to [prune], which is missing")
-        if self.prune is not None:
-            _check_descent([*(step.budget for step in self.step), self.prune.budget])
-        if self.teacher is not None and (self.distill is None or self.distill.teacher != PARENT):
-            raise ValueError("teacher: is trained to teach in [distill], which is missing or names another teacher")
         missing = [
             f"report.controls: {control.value!r} {need}"
             for control, (present, need) in self._needs().items()
@@ -290,7 +299,14 @@ class Recipe(GrowingModel):
         """Return, for each control that needs something, whether the recipe has it, and what it needs."""
         distills, prunes, length = self.distill is not None, self.prune is not None, self.parent.epochs is not None
         neck = None if self.prune is None else self.prune.neck
+        trains = not (self.recover is None and self.distill is None and self.qat is None)
         return {
+            Control.LONGER: (trains, "trains the parent for as long as the product, which is not trained"),
+            Control.PARENT_INT8: (
+                trains or self.quantize.protect is not None,
+                "is the product itself where nothing is trained and no part is searched that stays float",
+            ),
+            Control.STAGED_RATE: (self.recover is not None, "compares with [recover], which is missing"),
             Control.NO_TEACHER: (distills, "compares with [distill], which is missing"),
             Control.TEMPERATURE: (
                 self.distill is not None and self.distill.method is DistillMethod.LOGITS,
@@ -314,7 +330,10 @@ class Recipe(GrowingModel):
                 "has the budget of [prune], trains for as long as all together, parent.epochs, and begins with "
                 "report.pretrained: one of them is missing",
             ),
-            Control.FIFTH: (length, "trains for a fifth of parent.epochs, which is missing"),
+            Control.FIFTH: (
+                length and self.recover is not None,
+                "trains for a fifth of parent.epochs with [recover], one of which is missing",
+            ),
         }
 
     @property
@@ -327,6 +346,17 @@ class Recipe(GrowingModel):
         if self.prune is None:
             raise ValueError(f"{self.name}: the recipe has no [prune]")
         return self.prune
+
+    @property
+    def recovery(self) -> RecoverSettings:
+        """`[recover]` of a recipe that has one.
+
+        Raises:
+            ValueError: it has none, so nobody may ask.
+        """
+        if self.recover is None:
+            raise ValueError(f"{self.name}: the recipe has no [recover]")
+        return self.recover
 
 
 def _check_descent(budgets: Sequence[Budget]) -> None:

@@ -70,7 +70,7 @@ def varied(context: Context, wanted: Control) -> Context:
             weight = 0.0 if _distillation(recipe).attention_weight else 1.0
             return context.varied(distill=_distillation(recipe).model_copy(update={"attention_weight": weight}))
         case Control.STAGED_RATE:
-            return context.varied(recover=recipe.recover.model_copy(update={"settle_share": _other_staging(recipe)}))
+            return context.varied(recover=recipe.recovery.model_copy(update={"settle_share": _other_staging(recipe)}))
         case Control.FIFTH:
             return _shortened(context)
         case _:
@@ -87,7 +87,7 @@ def note(recipe: Recipe, wanted: Control) -> str:
         case Control.ATTENTION:
             return "without" if _distillation(recipe).attention_weight else "with"
         case Control.STAGED_RATE:
-            return "with a gentle phase first" if not recipe.recover.settle_share else "without the gentle phase"
+            return "with a gentle phase first" if not recipe.recovery.settle_share else "without the gentle phase"
         case _:
             return ""
 
@@ -98,7 +98,8 @@ def product_phases(recipe: Recipe) -> tuple[Phase, ...]:
     if recipe.sparsify is not None:
         schedules.append(plan_sparsifying(recipe.sparsify, recipe.train, recipe.seed))
     schedules += [fine_tuning(recipe, step.epochs) for step in recipe.step]
-    schedules.append(fine_tuning(recipe, None))
+    if recipe.recover is not None:
+        schedules.append(fine_tuning(recipe, None))
     if recipe.distill is not None:
         schedules.append(plan_distillation(recipe.distill, recipe.train, recipe.seed))
     if recipe.qat is not None:
@@ -185,7 +186,7 @@ def _shortened(context: Context) -> Context:
         return max(1, round(factor * epochs))
 
     own = fine_tuning_epochs(recipe) - sum(step.epochs for step in recipe.step)
-    recover = RecoverSettings.model_validate(recipe.recover.model_dump() | {"epochs": short(own), "share": None})
+    recover = RecoverSettings.model_validate(recipe.recovery.model_dump() | {"epochs": short(own), "share": None})
     steps = tuple(step.model_copy(update={"epochs": short(step.epochs)}) for step in recipe.step)
     sections: dict[str, object] = {"recover": recover, "step": steps}
     if recipe.distill is not None:
@@ -200,7 +201,7 @@ def _other_temperature(settings: DistillSection) -> tuple[float, float]:
 
 def _other_staging(recipe: Recipe) -> float:
     default = RecoverSettings.model_fields["settle_share"].default
-    return 0.0 if recipe.recover.settle_share else float(default)
+    return 0.0 if recipe.recovery.settle_share else float(default)
 
 
 def _distillation(recipe: Recipe) -> DistillSection:

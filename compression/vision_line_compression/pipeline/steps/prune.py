@@ -22,7 +22,7 @@ PRUNED, RECALIBRATED = "pruned.pt", "recalibrated.pt"
 
 def prune(context: Context, name: str, start: Artifact, plan: Stage) -> Stage:
     """Return the stage that leaves the pruned network, before and after the recalibration."""
-    images, shape_hw = context.recipe.recover.calibration_images, context.recipe.input.shapes_hw[0]
+    images, shape_hw = context.recipe.recovery.calibration_images, context.recipe.input.shapes_hw[0]
 
     def work(folder: Path, _progress: ProgressCallback) -> list[Path]:
         parent = load_checkpoint(start.path)

@@ -72,7 +72,7 @@ def all_ends(recipe: Recipe) -> list[tuple[Budget, int | None]]:
 
 def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:
     """Return the phases of a fine-tuning of this many epochs; None: as long as the recipe says."""
-    settings = recipe.recover
+    settings = recipe.recovery
     if epochs is not None:
         settings = RecoverSettings.model_validate(settings.model_dump() | {"epochs": epochs, "share": None})
     return plan_fine_tuning(settings, recipe.train, recipe.parent.epochs, recipe.seed)
@@ -80,4 +80,5 @@ def fine_tuning(recipe: Recipe, epochs: int | None) -> Schedule:
 
 def fine_tuning_epochs(recipe: Recipe) -> int:
     """Return the epochs of all fine-tunings of the recipe together."""
-    return sum(step.epochs for step in recipe.step) + plan_epochs(recipe.recover, recipe.parent.epochs)
+    last = 0 if recipe.recover is None else plan_epochs(recipe.recover, recipe.parent.epochs)
+    return sum(step.epochs for step in recipe.step) + last

@@ -13,7 +13,11 @@ from tests.fakes import board_checkpoint
 from typer.testing import CliRunner, Result
 
 from vision_line_compression.cli import cli
+from vision_line_compression.data.dataset import open_dataset
+from vision_line_compression.data.tensors import input_batches
 from vision_line_compression.network import onnx_file
+from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
+from vision_line_compression.prune.apply import recalibrate_batch_norm
 
 #: Writes an untrained checkpoint of a network, such as "yolov8n", for the boards' classes.
 WriteCheckpoint = Callable[[str], Path]
@@ -138,3 +142,14 @@ def bench(tmp_path: Path, boards: Path, write_board_checkpoint: WriteCheckpoint)
     made = Bench(tmp_path, write_board_checkpoint("yolov8n"), boards)
     made.write()
     return made
+
+
+@pytest.fixture
+def responsive(bench: Bench, tmp_path: Path) -> Bench:
+    """A network whose outputs depend on the image, unlike those of random weights: of it a proof can be made."""
+    original = load_checkpoint(bench.checkpoint)
+    recalibrate_batch_norm(original.model, input_batches(open_dataset(bench.data_yaml, "train"), (96, 96)))
+    save_checkpoint(original.model, tmp_path / "responsive.pt", original)
+    bench.checkpoint = tmp_path / "responsive.pt"
+    bench.options[0] = f"--checkpoint={bench.checkpoint}"
+    return bench

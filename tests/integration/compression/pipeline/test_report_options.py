@@ -10,10 +10,7 @@ import pytest
 from PIL import Image
 
 from vision_line_compression.data.dataset import open_dataset
-from vision_line_compression.data.tensors import input_batches
 from vision_line_compression.evaluate import evaluation
-from vision_line_compression.network.checkpoint import load_checkpoint, save_checkpoint
-from vision_line_compression.prune.apply import recalibrate_batch_norm
 from vision_line_compression.quantize.method_choice import MethodChoice
 from vision_line_compression.quantize.thresholds import Method
 from vision_line_compression.report.card import ReportCard, RowKind
@@ -44,16 +41,6 @@ corrupted_miss_rise = 100.0
 corrupted_images = 2
 seeds = [1]
 """
-
-
-@pytest.fixture
-def responsive(bench: Bench, tmp_path: Path) -> Bench:
-    """A network whose outputs depend on the image, unlike those of random weights: of it a proof can be made."""
-    original = load_checkpoint(bench.checkpoint)
-    recalibrate_batch_norm(original.model, input_batches(open_dataset(bench.data_yaml, "train"), (96, 96)))
-    save_checkpoint(original.model, tmp_path / "responsive.pt", original)
-    bench.options[0] = f"--checkpoint={tmp_path / 'responsive.pt'}"
-    return bench
 
 
 def _not_asked_for(*_args: object, **_options: object) -> None:

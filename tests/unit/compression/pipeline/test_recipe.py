@@ -119,6 +119,37 @@ def test_a_recipe_without_pruning_has_no_steps_to_it_and_no_controls_of_it(tmp_p
     assert control == ["1: file: report.controls: 'uniform' compares with [prune], which is missing"]
 
 
+UNTRAINED = MINIMAL.partition("[prune]")[0]
+
+
+def test_a_recipe_may_quantize_alone(tmp_path: Path) -> None:
+    """Without [recover] nothing may be taken from the network that only training gives back."""
+    assert load_recipe(write(tmp_path, UNTRAINED)).recipe.recover is None
+    (cut,) = problems(tmp_path, UNTRAINED + "[prune]\nbudget = { macs = 0.4 }\n")
+    (pulled,) = problems(tmp_path, UNTRAINED + "[sparsify]\nepochs = 1\n")
+
+    assert cut == "1: file: prune: what it takes from the network [recover] gives back, which is missing"
+    assert pulled == "1: file: sparsify: what it takes from the network [recover] gives back, which is missing"
+
+
+@pytest.mark.parametrize("control", ["longer", "parent-int8", "staged-rate", "fifth"])
+def test_what_trains_nothing_is_compared_with_no_training(tmp_path: Path, control: str) -> None:
+    """Nor with itself; by another quantizer it may be."""
+    found = problems(tmp_path, UNTRAINED + f'[report]\ncontrols = ["{control}"]\n')
+    by_nncf = write(tmp_path, UNTRAINED + '[report]\ncontrols = ["parent-int8-nncf"]\n')
+
+    assert len(found) == 1
+    assert f"report.controls: '{control}'" in found[0]
+    assert load_recipe(by_nncf).recipe.report.controls == (Control.PARENT_INT8_NNCF,)
+
+
+def test_the_search_for_float_parts_is_compared_with_none(tmp_path: Path) -> None:
+    """The parent in INT8 throughout is no longer the product then."""
+    searched = UNTRAINED + '[quantize.protect]\nmost_probed = 2\n[report]\ncontrols = ["parent-int8"]\n'
+
+    assert load_recipe(write(tmp_path, searched)).recipe.report.controls == (Control.PARENT_INT8,)
+
+
 def test_data_sets_are_added_by_the_recipe_and_by_options(tmp_path: Path) -> None:
     """Those of the recipe lie beside it, those of options where the command runs."""
     text = MINIMAL.replace('yaml = "data/data.yaml"', 'yaml = "data/data.yaml"\nmore = ["reviewed/data.yaml"]')
@@ -166,7 +197,7 @@ def test_what_is_no_toml_is_one_clear_error(text: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["bsdata", "controls", "deeppcb", "deeppcb-tiles", "demo", "demo-controls", "reviewed"]
+    "name", ["bsdata", "controls", "deeppcb", "deeppcb-tiles", "demo", "demo-controls", "int8", "reviewed"]
 )
 def test_shipped_recipes_are_valid(name: str) -> None:
     """Paths come from options."""
