@@ -195,13 +195,11 @@ def main() -> None:
             min_hits=min_hits,
             crossed=score.passes,
             found=score.found,
-            recall=round(score.recall, 5),
             by_size="; ".join(f"{size}: {found} of {all_}" for size, (found, all_) in score.found_by_size.items()),
             other_class=score.misclassified,
-            split=score.split,
             false_events=score.false_events,
-            boards=score.boards,
         )
+        report.facts["boards"] = score.boards
     report.publish()
 
 

@@ -127,14 +127,12 @@ class TeacherSection(FrozenModel):
     """Epochs in which the rate rises from zero."""
 
 
-class DistillSection(GrowingModel, DistillSettings):
+class DistillSection(DistillSettings):
     """`[distill]`; without it there is no teacher."""
-
-    later: ClassVar[frozenset[str]] = frozenset({"keep"})
 
     teacher: str = PARENT
     """`parent`, or the checkpoint of a larger model of the same family, relative to the recipe."""
-    keep: Literal["always", "if-better"] = "always"
+    keep: Literal["if-better", "always"] = "if-better"
     """`if-better`: the same epochs are trained without a teacher too, and what is better on `val` goes on."""
 
 

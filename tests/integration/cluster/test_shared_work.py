@@ -254,6 +254,7 @@ epochs = 2
 settle_share = 0.0
 calibration_images = 2
 [distill]
+keep = "always"
 epochs = 1
 [quantize]
 calibration_images = 2

@@ -94,6 +94,7 @@ settle_share = 0.0
 calibration_images = 2
 
 [distill]
+keep = "always"
 epochs = 1
 
 [quantize]

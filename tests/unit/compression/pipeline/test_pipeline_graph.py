@@ -25,12 +25,12 @@ from vision_line_compression.report.card import RowGroup, RowKind
 #: Rows that the recipe does not ask for.
 OPTIONAL = {RowKind.QUANTIZATION_AWARE, RowKind.CHOSEN, RowKind.TEACHER, RowKind.NECK_FREE}
 
-RECIPE = Path(__file__).parents[4] / "compression" / "recipes" / "demo.toml"
+RECIPE = Path(__file__).parents[4] / "compression" / "recipes" / "deeppcb.toml"
 
 
 @pytest.fixture
 def inputs(tmp_path: Path) -> Inputs:
-    """The demo's recipe with all controls, on one image."""
+    """The recipe for circuit boards with all controls, on one image."""
     path = tmp_path / "a.png"
     path.write_bytes(b"never decoded")
     image = LabelledImage(path, (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
@@ -336,7 +336,7 @@ def test_a_control_of_training_changes_one_thing(inputs: Inputs) -> None:
     staged: Any = stage_of(pipeline.checkpoints[RowKind.STAGED_RATE]).after[0].settings
     assert [phase["name"] for phase in staged["schedule"]["phases"]] == ["cosine"]
     assert pipeline.checkpoints[RowKind.STAGED_RATE].epochs == pipeline.distilled.epochs
-    assert pipeline.checkpoints[RowKind.FIFTH].epochs == 9  # a fifth of 42, and each of three trainings at least one
+    assert pipeline.checkpoints[RowKind.FIFTH].epochs == 5  # a fifth of 25, and each of three trainings at least one
 
 
 def test_the_parent_in_int8_is_the_parent_quantized_and_nothing_else(inputs: Inputs) -> None:
@@ -383,7 +383,7 @@ def test_keys_that_came_later_change_no_hash_where_they_are_not_named(inputs: In
     written = inputs.loaded.recipe.model_copy(update={"report": ReportSection()}).model_dump(mode="json")
 
     assert "teacher" not in written
-    assert "keep" not in written["distill"]
+    assert written["distill"]["keep"] == "always"  # its default changed: what is meant is written
     assert set(written["prune"]["budget"]) == {"params", "macs", "latency"}
     assert "latency_table" not in written["prune"]
     assert set(written["report"]) == {"controls", "corrupted_images"}
