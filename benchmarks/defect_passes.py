@@ -5,7 +5,7 @@ Draws clips that no training has seen, inspects every frame once, then replays t
 filter and tracker at several rates of inspection, with several thresholds and `min_hits`. No clock is in it: the same
 clips and model give the same figures.
 
-    python -m benchmarks.defect_passes [CLIPS] [--model FOLDER] [--seed 77] [--clips FOLDER]
+    python -m benchmarks.defect_passes [CLIPS] [--model FOLDER] [--seed 77] [--folder FOLDER]
 """
 
 from __future__ import annotations

@@ -104,7 +104,13 @@ class CompressionSession:
         typer.echo(str(self.pipeline.fine_tuned.checkpoint.path))
 
     def distill(self) -> None:
-        """Train with the teacher; where the recipe wants it, without one too, and choose."""
+        """Train with the teacher; where the recipe wants it, without one too, and choose.
+
+        Raises:
+            ConfigError: the recipe trains nothing.
+        """
+        if not self.loaded.recipe.trains:
+            raise ConfigError(f"{self.recipe_file}: distill: is missing, as is [recover], so there is nothing to train")
         self._require(self.pipeline.fine_tuned.checkpoint.after, "prune")
         self._ensure(self.pipeline.chosen.checkpoint.after)
         typer.echo(str(self.pipeline.chosen.checkpoint.path))
@@ -147,9 +153,10 @@ class CompressionSession:
         if self.workspace.is_done(self.pipeline.report):
             card = ReportCard.read(self.workspace.folder(self.pipeline.report) / REPORT_FILE)
             amend_bundle(shown, {"failed_gates": tuple(gate.title for gate in card.gates if not gate.passed)})
-        trained = self.pipeline.finished.checkpoint.path
-        if trained.is_file():  # folders of trainings may have been deleted to save space
-            shutil.copyfile(trained, self.workspace.root / TRAINED)
+        trained, kept = self.pipeline.finished.checkpoint.path, self.workspace.root / TRAINED
+        # folders of trainings may have been deleted to save space; what was not trained may be what lies there already
+        if trained.is_file() and trained.resolve() != kept.resolve():
+            shutil.copyfile(trained, kept)
         return shown
 
     def _ensure(self, stages: tuple[Stage, ...]) -> None:

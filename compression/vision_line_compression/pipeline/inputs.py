@@ -100,7 +100,8 @@ class Inputs:
                 "and there is no [sparsify]: they say little"
             )
         flags = this_processor().flags
-        if recipe.train.precision == "bf16" and recipe.train.device == "cpu" and flags and not flags & _BFLOAT16:
+        low = recipe.trains and recipe.train.precision == "bf16" and recipe.train.device == "cpu"
+        if low and flags and not flags & _BFLOAT16:
             found.append(
                 f'{self.loaded.path}: train.precision: "bf16" is many times slower than "fp32" on this processor, '
                 "which has no instructions for it"
@@ -156,7 +157,6 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
     for own in (datasets[0], *added["train"]):
         _check_classes(own, parent)
     train, val, test = (own.joined(added.get(own.split, ())) for own in datasets)
-    _check_sizes(train, val)
     inputs = Inputs(
         loaded=loaded,
         parent=parent,
@@ -170,8 +170,7 @@ def open_inputs(loaded: LoadedRecipe, *, trains_here: bool = True) -> Inputs:
         latency_table=None if loaded.latency_table is None else _open_table(loaded, loaded.latency_table),
     )
     _check_together(inputs)
-    if trains_here:
-        check_training_device(loaded)
+    _check_training(inputs, here=trains_here)
     return inputs
 
 
@@ -319,6 +318,13 @@ def _check_sizes(*splits: Dataset) -> None:
             f"{small[0].path}: found {width} x {height} pixels, expected sides of {LEAST_SIDE} or more to train on"
             + (f"; and {len(small) - 1} more images like it" if len(small) > 1 else "")
         )
+
+
+def _check_training(inputs: Inputs, *, here: bool) -> None:
+    if inputs.loaded.recipe.trains:
+        _check_sizes(inputs.train, inputs.val)
+        if here:
+            check_training_device(inputs.loaded)
 
 
 def check_training_device(loaded: LoadedRecipe) -> None:

@@ -282,6 +282,8 @@ class Recipe(GrowingModel):
                 )
         if self.seed in self.report.seeds or len(set(self.report.seeds)) < len(self.report.seeds):
             raise ValueError(f"report.seeds: expected seeds that differ from each other and from seed = {self.seed}")
+        if self.report.seeds and not self.trains:
+            raise ValueError("report.seeds: are those of further trainings, and this recipe trains nothing")
         if self.gates.corrupted_miss_rise is not None and not self.report.corrupted_images:
             raise ValueError("gates.corrupted_miss_rise: is measured on report.corrupted_images, expected some")
         missing = [
@@ -297,11 +299,10 @@ class Recipe(GrowingModel):
         """Return, for each control that needs something, whether the recipe has it, and what it needs."""
         distills, prunes, length = self.distill is not None, self.prune is not None, self.parent.epochs is not None
         neck = None if self.prune is None else self.prune.neck
-        trains = not (self.recover is None and self.distill is None and self.qat is None)
         return {
-            Control.LONGER: (trains, "trains the parent for as long as the product, which is not trained"),
+            Control.LONGER: (self.trains, "trains the parent for as long as the product, which is not trained"),
             Control.PARENT_INT8: (
-                trains or self.quantize.protect is not None,
+                self.trains or self.quantize.protect is not None,
                 "is the product itself where nothing is trained and no part is searched that stays float",
             ),
             Control.STAGED_RATE: (self.recover is not None, "compares with [recover], which is missing"),
@@ -333,6 +334,11 @@ class Recipe(GrowingModel):
                 "trains for a fifth of parent.epochs with [recover], one of which is missing",
             ),
         }
+
+    @property
+    def trains(self) -> bool:
+        """Whether the product is trained after the parent."""
+        return not (self.recover is None and self.distill is None and self.qat is None)
 
     @property
     def pruning(self) -> PruneSection:

@@ -19,7 +19,7 @@ from vision_line_compression.evaluate.results import Evaluation, RobustnessCompa
 from vision_line_compression.network.checkpoint import complexity
 from vision_line_compression.pipeline.context import Artifact, Context, TrainedModel, plain
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.recipe import Control, Recipe
+from vision_line_compression.pipeline.recipe import AUTO, Control, Recipe
 from vision_line_compression.pipeline.stage import Marker, Stage, StagePlace
 from vision_line_compression.pipeline.stage_machine import library_versions, this_machine
 from vision_line_compression.pipeline.steps.controls import note as control_note
@@ -211,8 +211,18 @@ def _remarks(context: Context, reported: Reported) -> Iterator[str]:
             "mAP50-95 and mAP50 are of boxes, and of masks beside them; misses and false detections are counted by "
             "boxes. Where models were chosen by mAP50-95, it was the mean of both."
         )
-    if inputs.loaded.recipe.data.judge == "val":
-        yield "Evaluated on the validation images, which also chose the epochs: the figures flatter all trained rows."
+    if inputs.loaded.recipe.data.judge == "val" and (chosen := tuple(_chosen_on_val(inputs.loaded.recipe))):
+        yield f"Evaluated on the validation images, which also chose {' and '.join(chosen)}: the figures flatter that."
+
+
+def _chosen_on_val(recipe: Recipe) -> Iterator[str]:
+    """Yield what the validation images choose in a recipe."""
+    if recipe.trains:
+        yield "the epochs of all trained rows"
+    if recipe.quantize.method == AUTO:
+        yield "the calibration of INT8"
+    if recipe.quantize.protect is not None:
+        yield "the parts that stay float in it"
 
 
 def _teacher_cost(context: Context, teacher: TrainedModel) -> str:

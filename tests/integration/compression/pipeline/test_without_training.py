@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 from vision_line.devices.model.model import open_model
+from vision_line_compression.pipeline.recipe import load_recipe
+from vision_line_compression.pipeline.steps.report import _chosen_on_val
 from vision_line_compression.report.card import ReportCard, RowKind
 
 from .conftest import MOSTLY_FLOAT, RECIPE, Bench
@@ -43,6 +45,33 @@ def test_the_parent_becomes_a_bundle_and_nothing_is_trained(responsive: Bench) -
     assert model.precision == "int8"
     assert model.bundle is not None
     assert model.bundle.failed_gates == ()
+
+    bench.options[0] = f"--checkpoint={bench.work / 'trained.pt'}"  # as after a run, with other thresholds
+    bench.recipe.write_text(bench.recipe.read_text() + "[operating]\nscore = 0.3\n")
+    again = bench("run")
+    assert again.exit_code == 0, again.output
+    assert (bench.work / "trained.pt").read_bytes() == bench.checkpoint.read_bytes()
+
+
+def test_nothing_is_checked_for_a_training_that_there_is_not(bench: Bench) -> None:
+    """Here is no such device; only a training would need it."""
+    head = RECIPE.partition("[prune]")[0].format().replace("[train]\n", '[train]\ndevice = "0"\n')
+    bench.recipe.write_text(head + QUANTIZED)
+
+    distill = bench("distill")
+
+    assert distill.exit_code == 2
+    assert "distill: is missing, as is [recover], so there is nothing to train" in " ".join(distill.output.split())
+
+
+def test_a_report_says_what_its_images_chose(bench: Bench) -> None:
+    """On `val` a choice of the calibration and of float parts is flattered, where no epoch was chosen."""
+    head = RECIPE.partition("[prune]")[0].format()
+    bench.recipe.write_text(head + '[quantize]\nmethod = "auto"\n[quantize.protect]\nmost_probed = 1\n')
+
+    found = list(_chosen_on_val(load_recipe(bench.recipe).recipe))
+
+    assert found == ["the calibration of INT8", "the parts that stay float in it"]
 
 
 def test_there_is_nothing_to_prune_or_train(bench: Bench) -> None:

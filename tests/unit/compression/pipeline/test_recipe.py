@@ -143,6 +143,13 @@ def test_what_trains_nothing_is_compared_with_no_training(tmp_path: Path, contro
     assert load_recipe(by_nncf).recipe.report.controls == (Control.PARENT_INT8_NNCF,)
 
 
+def test_what_trains_nothing_has_no_further_seeds(tmp_path: Path) -> None:
+    """They would change nothing, in silence."""
+    found = problems(tmp_path, UNTRAINED + "[report]\nseeds = [1, 2]\n")
+
+    assert found == ["1: file: report.seeds: are those of further trainings, and this recipe trains nothing"]
+
+
 def test_the_search_for_float_parts_is_compared_with_none(tmp_path: Path) -> None:
     """The parent in INT8 throughout is no longer the product then."""
     searched = UNTRAINED + '[quantize.protect]\nmost_probed = 2\n[report]\ncontrols = ["parent-int8"]\n'
