@@ -7,6 +7,7 @@ import signal
 import sys
 
 from vision_line.errors import ExitCode
+from vision_line.leaving import interrupted_by_leaving, leave
 
 
 def main() -> None:
@@ -15,14 +16,11 @@ def main() -> None:
     From here on SIGTERM ends every command like Ctrl-C: what is open is closed, and the exit code is 130. A run that
     has begun drains first.
     """
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGTERM, leave)
     try:
-        from vision_line.cli.main import main as run_command
+        with interrupted_by_leaving():
+            from vision_line.cli.main import main as run_command
 
         run_command()
     except KeyboardInterrupt:
         sys.exit(ExitCode.INTERRUPTED)
-
-
-def _leave(_number: int, _frame: object) -> None:
-    sys.exit(ExitCode.INTERRUPTED)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import sys
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import load_config
 from vision_line.errors import ExitCode, RunError
 from vision_line.frames import CameraState
+from vision_line.leaving import run_with_signals_held
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.protected_files import check_apart, kept_by_run
 from vision_line.screens.lines import say
@@ -37,7 +37,7 @@ def collect(streams_file: Path, options: CaptureOptions) -> int:
     with logging_to_stream(level=logging.WARNING), open_capture(options, loaded, clips) as capture:
         say(_promise(options, len(loaded.config.enabled_streams)), sys.stdout)
         with progress_bar("Capturing") as report:
-            asyncio.run(capture.serve(report))
+            run_with_signals_held(capture.serve(report))
         result = capture.result()
     say("\n".join(_result(result, options)), sys.stdout)
     if result.interrupted:

@@ -20,6 +20,7 @@ from math import inf
 from typing import IO, cast
 
 from vision_line.errors import ExitCode, VisionLineError
+from vision_line.leaving import leave
 from vision_line.records.background import let_inspection_go_first
 from vision_line.screens.lines import say
 
@@ -185,7 +186,7 @@ def _log_lines(name: str, output: IO[str]) -> None:
 
 def serve_with_run(serve: Callable[[], int], nice: int = NICE) -> int:
     """Serve in this process, which a run started, after it by `nice` and until it ends; return the exit code."""
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(ExitCode.INTERRUPTED))  # until it serves
+    signal.signal(signal.SIGTERM, leave)  # until it serves
     os.nice(nice)
     if nice:
         let_inspection_go_first()

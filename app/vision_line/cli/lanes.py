@@ -17,6 +17,7 @@ from vision_line.feed.protocol import Header
 from vision_line.lanes.lane_service import LaneService
 from vision_line.lanes.lanes_client import LanesClient
 from vision_line.lanes.urgency import go_first
+from vision_line.leaving import run_with_signals_held
 from vision_line.parts.parts_file import LANES_LOCK
 from vision_line.records.directory import DirectoryLock
 from vision_line.runtime.signals import Stop, caught_signals, raise_callback_faults
@@ -40,7 +41,7 @@ def serve_lanes(streams: Path | None, record: Path | None) -> int:
     try:
         with logging_to_stream():
             go_first()
-            interrupted = asyncio.run(_serve(directory, loaded))
+            interrupted = run_with_signals_held(_serve(directory, loaded))
     finally:
         lock.close()
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE

@@ -31,6 +31,7 @@ from vision_line.fleet.node_report import NodeReport
 from vision_line.fleet.signed_plant import checked_signature
 from vision_line.fleet.store_users import public_key_of
 from vision_line.footprint import share_heaps
+from vision_line.leaving import run_with_signals_held
 from vision_line.packages import install_extra
 from vision_line.records.seal import load_public_key
 from vision_line.runtime.fleet_follower import FleetNodeSetup, read_plant
@@ -151,7 +152,7 @@ def _serve(options: NodeOptions, setup: FleetNodeSetup) -> int:
         logging_to_file(directory) if has_dashboard else logging_to_stream(),
         printed_lines_logged(console) if has_dashboard else nullcontext(console) as screen_console,
     ):
-        return asyncio.run(serve(screen_console))
+        return run_with_signals_held(serve(screen_console))
 
 
 async def first_plant(

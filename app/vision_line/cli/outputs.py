@@ -18,6 +18,7 @@ from vision_line.cli.part_sender import part_sender
 from vision_line.config.output_load import LoadedOutputs, load_outputs, secret_names
 from vision_line.config.output_settings import OutputSettings
 from vision_line.errors import ConfigError, ExitCode
+from vision_line.leaving import run_with_signals_held
 from vision_line.outputs.chained_source import ChainedSource
 from vision_line.outputs.cursor import CursorKey, JournalName
 from vision_line.outputs.cursor_file import CursorFile
@@ -52,7 +53,7 @@ def serve_outputs(streams: Path | None, record: Path | None) -> int:
     lock = DirectoryLock(directory, name=LOCK_NAME, held_by="another vision-line outputs", advice="one is enough")
     try:
         with logging_to_stream():
-            interrupted = asyncio.run(_serve(directory, loaded))
+            interrupted = run_with_signals_held(_serve(directory, loaded))
     finally:
         lock.close()
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE

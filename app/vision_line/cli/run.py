@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import shlex
 import sys
 from collections.abc import Awaitable, Callable, Collection, Sequence
@@ -20,6 +19,7 @@ from vision_line.cli.silence_of_baselines import read_baselines
 from vision_line.cli.simulate import rendered_clips
 from vision_line.config.load import LoadedConfig, load_config
 from vision_line.footprint import share_heaps
+from vision_line.leaving import run_with_signals_held
 from vision_line.output_files import write_output
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.output_check import check_live_logs, check_outputs, takes_standard_output
@@ -101,7 +101,7 @@ def run(
         for one in beside_it:
             start(one.name, one.command(directory), one.secrets)
         screen = screen_of(options, loaded, screen_console, news)
-        outcome = asyncio.run(
+        outcome = run_with_signals_held(
             run_program(options, loaded, clips, screen, companions=companions, read_baselines=read_baselines)
         )
     _say_goodbye(outcome, options, loaded)

@@ -21,6 +21,7 @@ from vision_line.central.schema_steps import check_usable, found_schema
 from vision_line.config.central_load import central_secret_names, load_central
 from vision_line.config.central_settings import CentralSettings
 from vision_line.errors import ConfigError, ExitCode
+from vision_line.leaving import run_with_signals_held
 from vision_line.records.directory import DirectoryLock
 from vision_line.records.schema import FILE_NAME, open_reader
 from vision_line.runtime.signals import Stop, caught_signals
@@ -54,7 +55,7 @@ def serve_shipping(streams: Path | None, record: Path | None) -> int:
     lock = DirectoryLock(directory, name=LOCK_NAME, held_by="another vision-line ship", advice="one is enough")
     try:
         with logging_to_stream():
-            interrupted = asyncio.run(_serve(streams, directory, settings, url))
+            interrupted = run_with_signals_held(_serve(streams, directory, settings, url))
     finally:
         lock.close()
     return ExitCode.INTERRUPTED if interrupted else ExitCode.DONE

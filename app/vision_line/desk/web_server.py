@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 
 from vision_line.config.listen import ListenAddress
 from vision_line.errors import RunError
+from vision_line.leaving import run_with_signals_held
 
 #: How long requests under way may take at the end, in seconds; browsers hold connections open for ever.
 _GRACE_S = 3
@@ -79,7 +80,7 @@ def serve(
     )
     logging.getLogger("uvicorn").setLevel(logging.WARNING)
     server = _Server(config, on_ready, on_reload)
-    asyncio.run(server.serve(sockets=[held]))
+    run_with_signals_held(server.serve(sockets=[held]))
     return server.interrupted
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from vision_line.commissioning.streams_file import toml_string
 from vision_line.config.load import load_config
 from vision_line.errors import ExitCode, RunError
+from vision_line.leaving import run_with_signals_held
 from vision_line.runtime.options import RunOptions
 from vision_line.runtime.program import run_program
 from vision_line.telemetry.snapshot import Snapshot
@@ -77,7 +78,7 @@ def inspect_files(model: LineModel, cameras: Sequence[FileCamera], folder: Path)
     )
     watch = RecordingWatch(folder)
     try:
-        return ExitCode(asyncio.run(run_program(run, load_config(streams), [], watch)).exit_code)
+        return ExitCode(run_with_signals_held(run_program(run, load_config(streams), [], watch)).exit_code)
     except RunError as exc:  # perhaps of closing what could not be recorded, which hides why
         if watch.problem:
             raise UnrecordableError(watch.problem) from exc
