@@ -388,6 +388,21 @@ def test_yolo_obb_has_four_corners_of_each_box(turned: ReviewedRecords, tmp_path
     assert rows == shares
 
 
+@pytest.mark.parametrize(
+    ("file_format", "words"), [("yolo-obb", "a rotated box"), ("yolo-seg", "a mask"), ("yolo", "")]
+)
+def test_the_card_counts_rectangles_that_stand_for_outlines(
+    turned: ReviewedRecords, tmp_path: Path, file_format: str, words: str
+) -> None:
+    """A model would learn them as shapes; where labels are upright boxes there is nothing to say."""
+    assert export(turned, tmp_path / "set", f"--format={file_format}").exit_code == 0
+
+    card = (tmp_path / "set/README.md").read_text()
+    said = f"1 of the 3 defects have an upright rectangle instead of the outline of {words}: somebody drew it"
+    assert (said in card) == bool(words)
+    assert ("upright" in card) == bool(words)
+
+
 def test_other_sets_turn_boxes_in_their_own_way(turned: ReviewedRecords, tmp_path: Path) -> None:
     """COCO by a polygon; Label Studio by an angle around the first corner."""
     for file_format in ("coco", "label-studio"):

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from vision_line.records.formats import iso_utc
 from vision_line.reviews.handoff.reviewed_image import Reason, ReviewedImage
 from vision_line.reviews.handoff.reviewed_images import LeftOut
+from vision_line.reviews.handoff.set_format import SetFormat
 from vision_line.reviews.settled_answers import SettledItem
 
 README = "README.md"
@@ -21,6 +22,9 @@ _WORDS: Mapping[Reason, str] = {
     Reason.CONFIRMED: "the line was right",
     Reason.CLEAN: "no defect, and the line called none",
 }
+
+#: What the labels of these forms go around.
+_OUTLINES: Mapping[SetFormat, str] = {SetFormat.YOLO_OBB: "a rotated box", SetFormat.YOLO_SEG: "a mask"}
 
 _NOT = """## What it is not
 
@@ -44,7 +48,7 @@ box; an audited frame was reviewed as a whole.
 class CardFacts:
     """What a card says. `head` is the digest of the newest entry of what people decided, `models` their SHA-256."""
 
-    file_format: str
+    file_format: SetFormat
     images: Sequence[ReviewedImage]
     answered: Sequence[SettledItem]
     left_out: Mapping[LeftOut, int]
@@ -63,6 +67,7 @@ def data_card(facts: CardFacts) -> str:
             f"{len(facts.images)} images as {facts.file_format}, with {_defects(facts.images)}. Made by vision-line"
             f" from the answers of {_people(facts.answered)}.",
             "",
+            *_upright(facts),
             *_table(("images", "because"), [(count, _WORDS[reason]) for reason, count in _reasons(facts.images)]),
             *_table(("class", "true defects"), _by_class(facts)),
             *_table(("split", "images"), list(facts.splits.items())),
@@ -81,6 +86,17 @@ def _defects(images: Sequence[ReviewedImage]) -> str:
     return f"{len(every)} defects" + (
         f", of which nobody reviewed {unseen}: they are what the line found" if unseen else ""
     )
+
+
+def _upright(facts: CardFacts) -> list[str]:
+    """Say how many labels are upright rectangles where there should be an outline: a model learns them, too."""
+    shape = _OUTLINES.get(facts.file_format)
+    if shape is None:
+        return []
+    every = [one for image in facts.images for one in image.defects]
+    count = sum(one.box.outline is None for one in every)
+    words = f"{count} of the {len(every)} defects have an upright rectangle instead of the outline of {shape}:"
+    return [f"{words} somebody drew it, or the line had none.", ""] if count else []
 
 
 def _people(items: Iterable[SettledItem]) -> str:

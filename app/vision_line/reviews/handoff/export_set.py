@@ -171,7 +171,7 @@ def _files(facts: CardFacts, splits: Sequence[Split], folder: str) -> dict[str, 
     match facts.file_format:
         case SetFormat.YOLO | SetFormat.YOLO_OBB | SetFormat.YOLO_SEG:
             divided = list(zip(facts.images, splits, strict=True))
-            return yolo_files(divided, list(facts.classes), SetFormat(facts.file_format))
+            return yolo_files(divided, list(facts.classes), facts.file_format)
         case SetFormat.COCO:
             return coco_files(facts.images, facts.classes)
         case _:
