@@ -47,6 +47,7 @@ class EngineWatch:
         self,
         prove: Callable[[], str],
         doubt: Doubt,
+        alarm: Callable[[str], None],
         *,
         asleep_s: Callable[[], float] = _asleep_s,
         clock_utc: Callable[[], float] = time.time,
@@ -54,10 +55,11 @@ class EngineWatch:
         """Begin with engines that were just proven; `prove` says what is wrong, "" where nothing is.
 
         It is called in a thread that nobody waits for at the end: an engine may hang. `doubt` hears from when to when
-        it may be wrong what was inspected.
+        it may be wrong what was inspected; `alarm` what is unproven now and why, "" when a proof holds again.
         """
         self._prove = prove
         self._doubt = doubt
+        self._alarm = alarm
         self._asleep_s = asleep_s
         self._clock_utc = clock_utc
         self._right_utc, self._right_s = clock_utc(), _boot_s()
@@ -85,6 +87,12 @@ class EngineWatch:
         """
         return self._was_wrong or await self._prove_once(partial(_until_late, self, timeout_s))
 
+    def raise_alarm_of_hanging(self) -> None:
+        """Say that a proof does not end."""
+        words = f"the engines do not end their proof; what was inspected since {self.right_since} is unproven"
+        logger.error("%s", words)
+        self._alarm(words)
+
     @property
     def right_since(self) -> str:
         """Return when the last proof that held began, in UTC."""
@@ -96,8 +104,9 @@ class EngineWatch:
         try:
             fault = await _in_a_thread(self._prove, wait)
         except DeviceError as exc:
-            since = self.right_since
-            logger.warning("the engines cannot be proven now, what was inspected since %s is unproven: %s", since, exc)
+            words = f"the engines cannot be proven now, what was inspected since {self.right_since} is unproven: {exc}"
+            logger.warning("%s", words)
+            self._alarm(words)
             return True
         except RunError as exc:
             fault = str(exc)
@@ -107,6 +116,7 @@ class EngineWatch:
             self._was_wrong = True
             self._enter_doubt(fault)
         self._right_utc, self._right_s = began_utc, began_s
+        self._alarm("")
         return True
 
     def _enter_doubt(self, fault: str) -> None:
@@ -166,9 +176,7 @@ async def _until_done(watch: EngineWatch, hangs_s: float, outcome: asyncio.Futur
     while not outcome.done():
         await asyncio.wait([outcome], timeout=hangs_s)
         if not outcome.done():
-            logger.error(
-                "the engines do not end their proof; what was inspected since %s is unproven", watch.right_since
-            )
+            watch.raise_alarm_of_hanging()
             hangs_s *= 2
 
 

@@ -340,7 +340,7 @@ class Run:
         self._ledger.device_is_ready()
         decode_watch = DecodeWatch(lambda: cameras.running, self._metrics.decoding_is_short)
         load_watch = LoadWatch(device.sample, self._metrics.device_loads)
-        engine_watch = EngineWatch(device.prove_again, self._setup.log.write_doubt)
+        engine_watch = EngineWatch(device.prove_again, self._setup.log.write_doubt, self._metrics.engines_are_unproven)
         helpers = [
             tasks.create_task(followers[0].run(), name="configuration"),
             tasks.create_task(followers[1].run(), name="recipes"),

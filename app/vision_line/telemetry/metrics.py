@@ -123,6 +123,7 @@ class RunMetrics:
         self._read_config: Callable[[], ConfigStatus] = ConfigStatus
         self._preparation = ""
         self._decoding = ""
+        self._unproven = ""
         self._clock_step: ClockStep | None = None
         self._left_out: tuple[str, ...] = ()
         self._reminders: tuple[str, ...] = ()
@@ -177,6 +178,10 @@ class RunMetrics:
     def decoding_is_short(self, sentence: str) -> None:
         """Set the alarm about frames that are not decoded, "" when there are none."""
         self._decoding = sentence
+
+    def engines_are_unproven(self, sentence: str) -> None:
+        """Set the alarm about engines that cannot be proven now, "" when their last proof held."""
+        self._unproven = sentence
 
     def leave_out(self, cameras: tuple[str, ...]) -> None:
         """Set the notice about cameras that the command line leaves out."""
@@ -280,7 +285,7 @@ class RunMetrics:
                     self._decoding,
                     lambda fits: self._fits.show(fits, now_s),
                 ),
-                *filter(None, [config.refusal]),
+                *filter(None, [self._unproven, config.refusal]),
                 *fleet.alarms,
                 *self._read_companions(),
                 *recipes.troubles,

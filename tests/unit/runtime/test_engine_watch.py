@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import re
 import threading
 import time
 
@@ -19,6 +20,10 @@ DEADLINE_S = 40.0
 
 def no_matter(_since_utc: float, _until_utc: float, _why: str) -> None:
     """Hear of a doubt that a test is not about."""
+
+
+def no_alarm(_sentence: str) -> None:
+    """Hear of an alarm that a test is not about."""
 
 
 class Doubts:
@@ -43,7 +48,7 @@ async def test_an_engine_that_turns_wrong_ends_the_run() -> None:
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match=r"computes wrongly now; what was inspected since \d{4}-\d\d-\d\dT"):
-            await EngineWatch(prove, doubts.take).run(every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(prove, doubts.take, no_alarm).run(every_s=0.01, ask_every_s=0.01)
     assert not said
     ((since_utc, until_utc, why),) = doubts.heard
     assert proven_utc[-3] <= since_utc <= proven_utc[-2], "the last proof that held had begun"
@@ -55,7 +60,7 @@ async def test_what_cannot_be_proven_now_is_no_doubt_and_not_forgotten(caplog: p
     """A GPU without memory for a proof goes on; since when nothing is proven counts from the last proof that was."""
     said: list[str | DeviceError] = ["", DeviceError("cuda: out of memory"), "cuda: it computes wrongly now"]
     proven_utc = [time.time()]
-    doubts = Doubts()
+    doubts, alarms = Doubts(), list[str]()
 
     def prove() -> str:
         proven_utc.append(time.time())
@@ -66,11 +71,16 @@ async def test_what_cannot_be_proven_now_is_no_doubt_and_not_forgotten(caplog: p
 
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="computes wrongly now"):
-            await EngineWatch(prove, doubts.take).run(every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(prove, doubts.take, alarms.append).run(every_s=0.01, ask_every_s=0.01)
     ((since_utc, _, _),) = doubts.heard
     assert proven_utc[0] <= since_utc <= proven_utc[1], "the proof that held had begun"
     assert "cannot be proven now" in caplog.text
     assert "cuda: out of memory" in caplog.text
+    assert alarms[0] == ""
+    assert re.fullmatch(
+        r"the engines cannot be proven now, what .* since .* is unproven: cuda: out of memory", alarms[1]
+    )
+    assert len(alarms) == 2, "the fault ends the run"
 
 
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
@@ -79,7 +89,9 @@ async def test_a_doubt_spans_both_times_of_a_clock_that_was_set(step_s: float) -
     before_utc = 1_795_896_000.0
     clock = [before_utc, before_utc]
     doubts = Doubts()
-    watch = EngineWatch(lambda: "wrong", doubts.take, clock_utc=lambda: clock.pop() if clock else before_utc + step_s)
+    watch = EngineWatch(
+        lambda: "wrong", doubts.take, no_alarm, clock_utc=lambda: clock.pop() if clock else before_utc + step_s
+    )
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="wrong"):
             await watch.run(every_s=0.01, ask_every_s=0.01)
@@ -98,13 +110,13 @@ async def test_records_that_take_nothing_hide_no_engine() -> None:
         with pytest.raises(
             RunError, match=r"^cpu: wrong now; .* may be wrong, .*: the detection log cannot keep more$"
         ):
-            await EngineWatch(lambda: "cpu: wrong now", refuse).run(every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(lambda: "cpu: wrong now", refuse, no_alarm).run(every_s=0.01, ask_every_s=0.01)
 
 
 async def test_a_machine_that_slept_is_proven_at_once() -> None:
     """It may have woken up on another processor."""
     asleep = iter([0.0, 0.0, 0.0, 5.0])
-    watch = EngineWatch(lambda: "wrong", no_matter, asleep_s=lambda: next(asleep, 5.0))
+    watch = EngineWatch(lambda: "wrong", no_matter, no_alarm, asleep_s=lambda: next(asleep, 5.0))
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="wrong"):
             await watch.run(every_s=3600.0, ask_every_s=0.01)
@@ -121,7 +133,7 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
     monkeypatch.setattr(engine_watch.logger, "error", lambda *_: said.set())
     async with asyncio.timeout(DEADLINE_S):
         with pytest.raises(RunError, match="failed"):
-            await EngineWatch(fail, doubts.take).run(every_s=0.01, ask_every_s=0.01)
+            await EngineWatch(fail, doubts.take, no_alarm).run(every_s=0.01, ask_every_s=0.01)
         assert [why for _, _, why in doubts.heard] == ["cpu: the engine failed"]
         hangs, over = threading.Event(), threading.Event()
 
@@ -130,7 +142,8 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
             over.wait(DEADLINE_S)
             raise RunError("cpu: the device is closed")
 
-        watching = asyncio.create_task(EngineWatch(hang, no_matter).run(every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
+        watch = EngineWatch(hang, no_matter, no_alarm)
+        watching = asyncio.create_task(watch.run(every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
         await asyncio.to_thread(hangs.wait)
         await said.wait()
         watching.cancel()
@@ -146,10 +159,25 @@ async def test_an_engine_that_fails_or_hangs_is_no_secret_and_holds_up_nothing(
         assert not unheard, "nobody waits for the answer any more, and it is no error"
 
 
+async def test_a_proof_that_hangs_is_an_alarm_until_one_holds() -> None:
+    over, alarms = threading.Event(), asyncio.Queue[str]()
+    watch = EngineWatch(lambda: "" if over.wait(DEADLINE_S) else "it hangs", no_matter, alarms.put_nowait)
+    async with asyncio.timeout(DEADLINE_S):
+        watching = asyncio.create_task(watch.run(every_s=0.01, ask_every_s=0.01, hangs_s=0.01))
+        said = await alarms.get()
+        assert said == f"the engines do not end their proof; what was inspected since {watch.right_since} is unproven"
+        over.set()
+        while said:  # again after twice as long
+            said = await alarms.get()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+
+
 async def test_the_end_of_a_run_is_proven_too() -> None:
     """What was inspected since the last proof would stand as right else."""
     said, doubts = ["", "cpu: it computes wrongly now"], Doubts()
-    watch = EngineWatch(lambda: said.pop(0), doubts.take)
+    watch = EngineWatch(lambda: said.pop(0), doubts.take, no_alarm)
     async with asyncio.timeout(DEADLINE_S):
         assert await watch.prove_last()
         assert not doubts.heard
@@ -167,7 +195,9 @@ async def test_a_last_proof_that_hangs_is_said_and_does_not_hold_up_the_end(capl
         return "cpu: nobody hears this"
 
     async with asyncio.timeout(DEADLINE_S):
-        assert not await EngineWatch(hang, doubts.take).prove_last(timeout_s=0.01), "it is still inside the engine"
+        assert not await EngineWatch(hang, doubts.take, no_alarm).prove_last(timeout_s=0.01), (
+            "it is still inside the engine"
+        )
     assert "did not end their last proof; what was inspected since" in caplog.text
     over.set()
     for thread in [each for each in threading.enumerate() if each.name == "engine proof"]:

@@ -212,6 +212,14 @@ def test_parsing_of_procfs() -> None:
     assert resident_mb("") == (0.0, 0.0)
 
 
+def test_engines_that_cannot_be_proven_are_an_alarm_until_a_proof_holds() -> None:
+    run = make_run()
+    run.engines_are_unproven("the engines do not end their proof")
+    assert run.snapshot(1001.0, 5e8, LOG).alarms == ("the engines do not end their proof",)
+    run.engines_are_unproven("")
+    assert run.snapshot(1002.0, 5e8, LOG).alarms == ()
+
+
 def test_a_configuration_that_is_not_in_force_is_said() -> None:
     """A refusal is an alarm, for a camera may be missing that nothing else counts; a restart that waits is a notice."""
     run, status = make_run(), [ConfigStatus("it is not used: line 7", "changes of [model] need a restart")]
