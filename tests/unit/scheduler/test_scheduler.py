@@ -6,200 +6,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import pytest
 from benchmarks.simulated_device import SimulatedDevice
-from tests.builders import make_detections, make_frame
-from tests.fakes.waiting import WAIT_S, wait_for
+from tests.builders import make_detections
+from tests.fakes.scheduler_rig import CLASSES, Rig, arrived, one_defect, rig_on
+from tests.fakes.waiting import WAIT_S
 
 from vision_line.config.models import StreamSettings
-from vision_line.devices.several_models import OpenModel, SeveralModels, one_model
+from vision_line.devices.several_models import one_model
 from vision_line.errors import DeviceError, RunError
-from vision_line.frames import (
-    OWN_MODEL,
-    CoverageMinute,
-    DefectEvent,
-    Detections,
-    DropCause,
-    EventPhase,
-    Frame,
-    Inspection,
-    NotInspected,
-    ShownEvent,
-    StateChange,
-    TrackedObject,
-)
-from vision_line.ingest.mailbox import BoundedQueue, NewestFrame
+from vision_line.frames import Detections, DropCause, EventPhase, Frame, Inspection
+from vision_line.ingest.mailbox import NewestFrame
 from vision_line.inspection.detection_filter import DetectionFilter
 from vision_line.inspection.tracking.candidates import Candidate
 from vision_line.inspection.tracking.events import EventTracker
-from vision_line.ports import DeviceDescription, LogStatus
-from vision_line.scheduler import CameraPipeline, Criteria, Reviewer, Scheduler, SchedulerUpdate, WakeUp
-
-CLASSES = ("open", "short")
-
-
-@dataclass
-class MemoryLog:
-    """A detection log that keeps what it is given, and can be told to be full."""
-
-    inspected: list[tuple[str, int]] = field(default_factory=list)
-    events: list[DefectEvent] = field(default_factory=list)
-    writable: bool = True
-
-    def write_inspection(self, inspection: Inspection, events: Sequence[DefectEvent]) -> None:
-        self.inspected.append((inspection.frame.camera, inspection.frame.sequence))
-        self.events.extend(events)
-
-    def write_events(self, events: Sequence[DefectEvent]) -> None:
-        self.events.extend(events)
-
-    def write_coverage(self, minutes: Sequence[CoverageMinute], intervals: Sequence[NotInspected]) -> None:
-        raise AssertionError("the ledger is the loop's affair")
-
-    def write_states(self, changes: Sequence[StateChange]) -> None:
-        raise AssertionError("states are the loop's affair")
-
-    def status(self) -> LogStatus:
-        return LogStatus(self.writable, "" if self.writable else "disk full", 0, 0.0, 0, 0, 0)
-
-    def close(self) -> None:
-        pass
-
-
-@dataclass
-class Tally:
-    """Counts what the scheduler's thread reports."""
-
-    batches: list[int] = field(default_factory=list)
-    kept: int = 0
-    events: list[DefectEvent] = field(default_factory=list)
-
-    def batch(self, frames: int) -> None:
-        self.batches.append(frames)
-
-    def inspected(self, inspection: Inspection, now_s: float) -> None:
-        assert now_s >= inspection.frame.arrived_s
-        self.kept += len(inspection.detections)
-
-    def event(self, event: DefectEvent) -> None:
-        self.events.append(event)
-
-
-def arrived(camera: str, sequence: int, arrived_s: float | None = None) -> Frame:
-    """Return a frame that arrived just now if nothing else is said."""
-    at_s = time.monotonic() if arrived_s is None else arrived_s
-    return make_frame(camera, sequence, at_s=at_s, at_utc=time.time())
-
-
-def one_defect(inspected: Frame) -> Detections:
-    """A defect that stands still in the middle."""
-    return make_detections((300, 170, 320, 190), class_id=1)
-
-
-@dataclass
-class Watcher:
-    """Remembers what it saw, and how far the log was by then."""
-
-    log: MemoryLog
-    seen: list[tuple[str, int]] = field(default_factory=list)
-    recipes: list[str] = field(default_factory=list)
-    criteria: list[int] = field(default_factory=list)
-    models: list[str] = field(default_factory=list)
-    events: list[DefectEvent] = field(default_factory=list)
-    is_after_log: bool = True
-
-    def result(
-        self,
-        inspection: Inspection,
-        events: Sequence[DefectEvent],
-        shown: Callable[[], Sequence[ShownEvent]],
-        tracks: Callable[[], Sequence[TrackedObject]],
-    ) -> None:
-        self.seen.append((inspection.frame.camera, inspection.frame.sequence))
-        self.recipes.append(inspection.recipe)
-        self.criteria.append(inspection.criteria)
-        self.models.append(inspection.model)
-        self.decide(events)
-        self.is_after_log &= self.seen == self.log.inspected
-
-    def decide(self, events: Sequence[DefectEvent]) -> None:
-        self.events.extend(events)
-        self.is_after_log &= self.events == self.log.events
-
-
-class Rig:
-    """A scheduler on a simulated device, with what it reported."""
-
-    def __init__(
-        self,
-        *,
-        slots: int = 2,
-        max_batch: int = 1,
-        inference_s: float = 0.0,
-        detections: Callable[[Frame], Detections] | None = None,
-        fill_s: float = 0.0,
-        reviewer: Reviewer | None = None,
-    ) -> None:
-        self.bell = WakeUp()
-        self.log = MemoryLog()
-        self.tally = Tally()
-        self.watcher = Watcher(self.log)
-        self.rounds: list[SchedulerUpdate] = []
-        description = DeviceDescription("simulated", "", "int8", ((192, 320),), slots, max_batch)
-        find = detections or (lambda _: Detections.empty())
-        self.device = SimulatedDevice(description, self.bell.notify, inference_s, find)
-        self.scheduler = Scheduler(
-            one_model(self.device),
-            self.log,
-            self.bell,
-            observer=self.tally,
-            on_update=self.rounds.append,
-            watcher=self.watcher,
-            fill_s=fill_s,
-            reviewer=reviewer,
-        )
-        self.lines: dict[str, CameraPipeline] = {}
-
-    def add(
-        self, camera: str, *, live: bool = True, inspect_fps: float = 0.0, staleness_s: float = 60.0
-    ) -> CameraPipeline:
-        settings = StreamSettings()
-        line = CameraPipeline(
-            camera,
-            (NewestFrame if live else BoundedQueue)(partial(self.bell.notify_frame, camera)),
-            DetectionFilter(CLASSES, settings, 0.25),
-            EventTracker(camera, CLASSES, settings, 0.25),
-            live,
-            staleness_s,
-            1 / inspect_fps if inspect_fps else 0.0,
-        )
-        self.lines[camera] = line
-        self.scheduler.add(line)
-        return line
-
-    def put(self, camera: str, sequence: int, arrived_s: float | None = None, behind_s: float = 0.0) -> None:
-        made = arrived(camera, sequence, arrived_s)
-        made.behind_s = behind_s
-        self.lines[camera].mailbox.count_arrived()
-        self.lines[camera].mailbox.put(made)
-
-    def until(self, condition: Callable[[], bool]) -> None:
-        wait_for(condition, lambda: (self.log.inspected[-5:], self.counts()))
-
-    def counts(self) -> dict[str, tuple[int, int, dict[DropCause, int]]]:
-        found = {}
-        for name, line in self.lines.items():
-            counts = line.mailbox.counts()
-            found[name] = (counts.arrived, line.inspected, counts.dropped)
-        return found
-
-    def end(self) -> None:
-        self.scheduler.stop()
-        assert self.scheduler.join(WAIT_S)
-        self.device.close()
+from vision_line.scheduler import CameraPipeline, Criteria, Scheduler
 
 
 @pytest.fixture
@@ -287,8 +110,8 @@ def test_overload_is_shared_fairly_and_accounted_for() -> None:
     inspected = [counts[camera][1] for camera in cameras]
     assert max(inspected) - min(inspected) <= 2
     assert sum(inspected) < 8 * 60
-    for arrived, done, dropped in counts.values():
-        assert arrived == 60 == done + sum(dropped.values())
+    for came, done, dropped in counts.values():
+        assert came == 60 == done + sum(dropped.values())
         assert set(dropped) <= {DropCause.SUPERSEDED, DropCause.SHUTDOWN}
 
 
@@ -418,92 +241,6 @@ def test_a_frame_that_cannot_be_converted_is_counted_and_the_next_is_inspected()
     assert rig.counts()["cam"] == (2, 1, {DropCause.CORRUPT: 1})
 
 
-def test_a_drain_records_what_is_in_flight() -> None:
-    """Frames on the device when the stop comes are inspected, those still waiting are counted as dropped."""
-    rig = Rig(slots=2, inference_s=0.05)
-    for camera in ("a", "b", "c"):
-        rig.add(camera)
-        rig.put(camera, 0)
-    rig.scheduler.start()
-    rig.until(lambda: rig.device.in_flight() == 2)
-    rig.end()
-
-    assert len(rig.log.inspected) == 2
-    dropped = [cause for _, _, causes in rig.counts().values() for cause in causes]
-    assert dropped == [DropCause.SHUTDOWN]
-
-
-@pytest.fixture
-def two_models() -> Iterator[tuple[Rig, dict[str, OpenModel]]]:
-    """A rig with a second model, `other`, whose results take longer, and the devices of both."""
-    rig = Rig()
-    models = {
-        key: OpenModel(SimulatedDevice(rig.device.description, rig.bell.notify, inference_s, one_defect), key)
-        for key, inference_s in ((OWN_MODEL, 0.001), ("other", 0.01))
-    }
-    rig.scheduler = scheduler_of(rig, SeveralModels(models))
-    yield rig, models
-    rig.end()
-    for model in models.values():
-        model.device.close()
-
-
-def scheduler_of(rig: Rig, device: SeveralModels) -> Scheduler:
-    """Return a scheduler of a rig with another device."""
-    return Scheduler(device, rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append, watcher=rig.watcher)
-
-
-def criteria_of(model: str) -> Criteria:
-    """Return criteria under a recipe called as its model."""
-    settings = StreamSettings()
-    tracker = EventTracker("file", CLASSES, settings, 0.25)
-    return Criteria(model, DetectionFilter(CLASSES, settings, 0.25), tracker, 0.5, 3.0, model=model)
-
-
-def test_the_next_frame_goes_to_the_model_of_the_criteria_to_come(
-    two_models: tuple[Rig, dict[str, OpenModel]],
-) -> None:
-    """Over changes back and forth while frames are on the device: no result is judged by another model's criteria."""
-    rig, _ = two_models
-    rig.add("file", live=False)
-    rig.scheduler.start()
-    for n in range(12):
-        rig.put("file", n)
-        if n % 3 == 2:
-            rig.scheduler.change_criteria("file", criteria_of("other" if n % 2 == 0 else OWN_MODEL), lambda: None)
-    rig.until(lambda: len(rig.log.inspected) == 12)
-    assert [sequence for _, sequence in rig.log.inspected] == list(range(12))
-    assert rig.watcher.models == rig.watcher.recipes
-    assert "other" in rig.watcher.models
-
-
-def test_a_result_of_another_model_ends_the_run(two_models: tuple[Rig, dict[str, OpenModel]]) -> None:
-    """Its classes would be taken for those of the model that was asked for: worse than no inspection."""
-    rig, models = two_models
-    rig.scheduler = scheduler_of(rig, Swapped(models))
-    rig.add("cam")
-    rig.scheduler.start()
-    rig.put("cam", 0)
-    with pytest.raises(RunError, match="camera cam: frame 0 was inspected by another model"):
-        rig.scheduler.outcome.result(WAIT_S)
-
-
-class Swapped(SeveralModels):
-    """A device that takes one model for the other."""
-
-    def submit(self, model: str, frames: Sequence[Frame]) -> None:
-        super().submit("other" if model == OWN_MODEL else OWN_MODEL, frames)
-
-
-class Held(SimulatedDevice):
-    """A device that keeps its results until they are released."""
-
-    released = False
-
-    def collect(self) -> list[Inspection]:
-        return super().collect() if self.released else []
-
-
 class Unreadable(SimulatedDevice):
     """A device that cannot read the frames of one camera, save those of some frames."""
 
@@ -513,100 +250,6 @@ class Unreadable(SimulatedDevice):
         for bad in (frame for frame in frames if frame.camera == "bad" and frame.sequence not in self.readable):
             raise DeviceError(f"camera 'bad': frame {bad.sequence} cannot be converted")
         super().submit(frames)
-
-
-def rig_on(device: type[SimulatedDevice], *, slots: int = 2, max_batch: int = 1) -> Rig:
-    """Return a rig whose device is of another kind."""
-    rig = Rig(slots=slots, max_batch=max_batch)
-    rig.device = device(rig.device.description, rig.bell.notify, 0.0, one_defect)
-    rig.scheduler = Scheduler(one_model(rig.device), rig.log, rig.bell, observer=rig.tally, on_update=rig.rounds.append)
-    return rig
-
-
-@pytest.fixture
-def held() -> Iterator[tuple[Rig, Held]]:
-    """A line of which two frames are on the device and a third waits."""
-    rig = rig_on(Held)
-    device = rig.device
-    assert isinstance(device, Held)
-    rig.add("cam", live=False)
-    rig.scheduler.start()
-    rig.put("cam", 0)
-    rig.put("cam", 1)
-    rig.until(lambda: device.in_flight() == 2)
-    rig.put("cam", 2)
-    yield rig, device
-    rig.end()
-
-
-def test_what_is_on_the_device_when_a_camera_is_removed_is_recorded(held: tuple[Rig, Held]) -> None:
-    """The removal is over when its last frames are in the log, and in a round, and every frame is accounted for."""
-    rig, device = held
-    gone = rig.scheduler.remove("cam")
-    rig.until(lambda: rig.lines["cam"].mailbox.oldest() is None)
-    assert not gone.done()
-
-    device.released = True
-    rig.bell.notify()
-    gone.result(WAIT_S)
-    assert rig.log.inspected == [("cam", 0), ("cam", 1)]
-    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
-    assert len([inspected for update in rig.rounds for inspected in update.inspected_frames]) == 2
-
-
-def test_a_result_belongs_to_the_line_that_took_its_frame(held: tuple[Rig, Held]) -> None:
-    """A camera that is altered meanwhile is counted anew from its own first frame, and keeps its own detections."""
-    rig, device = held
-    old = rig.lines["cam"]
-    gone = rig.scheduler.remove("cam")
-    new = rig.add("cam")
-    new.keep = lambda found, _: (found[:0], found[:0])
-    rig.until(lambda: old.mailbox.oldest() is None)
-    rig.put("cam", 3)
-    device.released = True
-    rig.bell.notify()
-    gone.result(WAIT_S)
-    rig.until(lambda: new.inspected == 1)
-
-    assert rig.log.inspected == [("cam", 0), ("cam", 1), ("cam", 3)]
-    assert rig.tally.kept == 2
-    assert (old.inspected, old.mailbox.counts().dropped) == (2, {DropCause.SHUTDOWN: 1})
-    assert (new.mailbox.counts().arrived, new.mailbox.counts().dropped) == (1, {})
-
-
-def test_a_removal_before_the_drain_is_answered_by_it(held: tuple[Rig, Held]) -> None:
-    """Nobody waits in vain because the run ends."""
-    rig, device = held
-    gone = rig.scheduler.remove("cam")
-    rig.scheduler.stop()
-    device.released = True
-    rig.bell.notify()
-
-    gone.result(WAIT_S)
-    assert rig.counts()["cam"] == (3, 2, {DropCause.SHUTDOWN: 1})
-
-
-def test_an_aborted_drain_accounts_for_what_it_leaves(held: tuple[Rig, Held]) -> None:
-    """Frames that a forced end leaves on the device were not inspected."""
-    rig, _ = held
-    rig.scheduler.abort()
-    assert rig.scheduler.join(WAIT_S)
-
-    assert rig.counts()["cam"] == (3, 0, {DropCause.SHUTDOWN: 3})
-
-
-def test_nobody_who_waits_can_break_the_thread(held: tuple[Rig, Held]) -> None:
-    """Who gives up waiting for a removal or for the end cannot cancel it."""
-    rig, device = held
-    gone = rig.scheduler.remove("cam")
-    assert not gone.cancel()
-    assert not rig.scheduler.outcome.cancel()
-    device.released = True
-    rig.bell.notify()
-
-    gone.result(WAIT_S)
-    rig.scheduler.stop()
-    rig.scheduler.outcome.result(WAIT_S)
 
 
 def test_a_frame_that_came_while_another_was_inspected_is_not_dropped_for_it() -> None:
