@@ -34,7 +34,7 @@ def model() -> Model:
 @pytest.mark.parametrize("which", ["as shipped", "float16 between its pairs", "INT8 weights alone"])
 def test_the_stand_in_computes_what_onnx_runtime_computes(model: Model, which: str) -> None:
     """Scores of the proof's images, within what another order of additions does to INT8."""
-    between, weights = model.gpu_variants
+    between, weights, _float16 = model.gpu_variants
     path = {"as shipped": model.path, "INT8 weights alone": weights.path}.get(which, between.path)
     loaded = onnx.load(path)
     images = _images(model).astype(np.float32 if which == "as shipped" else np.float16)

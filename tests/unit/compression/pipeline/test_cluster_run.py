@@ -21,7 +21,7 @@ from vision_line_compression.network.checkpoint import Checkpoint
 from vision_line_compression.pipeline.cluster_run import SharedRun, check_shareable
 from vision_line_compression.pipeline.graph import CompressionPipeline
 from vision_line_compression.pipeline.inputs import Inputs
-from vision_line_compression.pipeline.recipe import Control, LoadedRecipe, load_recipe
+from vision_line_compression.pipeline.recipe import Control, DistillSection, LoadedRecipe, load_recipe
 from vision_line_compression.pipeline.stage import Stage, StagePlace, Workspace
 from vision_line_compression.pipeline.stage_machine import this_machine
 from vision_line_compression.pipeline.stage_worker import StageOrder, stages_of
@@ -70,7 +70,7 @@ def write(folder: Path, _progress: ProgressCallback) -> list[Path]:
 
 @pytest.fixture
 def run(tmp_path: Path) -> SharedRun:
-    """The demo's recipe with all controls, on one image; every stage writes a word."""
+    """The demo's recipe with a teacher and all controls, on one image; every stage writes a word."""
     image = LabelledImage(tmp_path / "a.png", (64, 64), np.zeros((0, 4), np.float32), np.zeros(0, np.int32))
     image.path.write_bytes(b"never decoded")
     train, val, test = (
@@ -81,7 +81,8 @@ def run(tmp_path: Path) -> SharedRun:
     controls = tuple(control for control in Control if control is not Control.NECK_FREE)  # its neck is free
     report = loaded.recipe.report.model_copy(update={"controls": controls, "pretrained": "n.pt"})
     evaluate = loaded.recipe.evaluate.model_copy(update={"speed_s": 1.0})
-    loaded = replace(loaded, recipe=loaded.recipe.model_copy(update={"report": report, "evaluate": evaluate}))
+    sections = {"report": report, "evaluate": evaluate, "distill": DistillSection(epochs=8, keep="always")}
+    loaded = replace(loaded, recipe=loaded.recipe.model_copy(update=sections))
     workspace = Workspace(tmp_path / "work")
     pipeline = CompressionPipeline(Inputs(loaded, parent, parent, train, val, test, pretrained=parent), workspace)
     for stage in stages_of(pipeline).values():

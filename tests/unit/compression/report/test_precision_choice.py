@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from vision_line.devices.model.bundle import WHOLLY_FLOAT16
 from vision_line.devices.model.model import Model, open_model
 from vision_line.errors import ConfigError
 from vision_line_compression.engines.precision import find_origin
@@ -19,8 +20,10 @@ FLOAT = b"the float file"
 
 @pytest.fixture
 def model() -> Model:
-    """Return a model that is INT8 and in a bundle."""
-    return open_model(None)
+    """Return a model that is INT8 and in a bundle, which has no variant in float16 alone."""
+    shipped = open_model(None)
+    others = tuple(variant for variant in shipped.gpu_variants if variant.name != WHOLLY_FLOAT16)
+    return replace(shipped, gpu_variants=others)
 
 
 def measured_on(row: ReportRow, sha256: str) -> ReportRow:
